@@ -1,0 +1,186 @@
+"""The nouns: frozen records of plain values and functions that every room shares.
+
+Arrays live only in pytrees that are passed in and handed back, never in these records.
+This file imports nothing of the house and no jax.
+
+Letters: B rows of a batch, T frames of a window, S frames a window scores, K labels,
+F frames of a video, H W C.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+Variables = dict[str, Any]  # {"params": what gradients move, "state": what else moves or matters}
+Batch = dict[str, Any]  # arrays of fixed shape: frames, mask, video, frame
+
+
+class VadError(Exception):
+    """Base of the errors that a message mends; commands print them without a traceback."""
+
+    exit_code = 2
+
+
+class ConfigError(VadError):
+    """A configuration that cannot work."""
+
+
+class DataError(VadError):
+    """Frames, videos or labels that cannot be used."""
+
+
+class CheckpointError(VadError):
+    """A checkpoint or workdir that is missing, damaged, or of another run."""
+
+
+class SourceError(VadError):
+    """A live source that cannot be read."""
+
+
+class TrainingError(VadError):
+    """Training that went wrong by itself: a loss that is not finite."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """What one example is: a window of `frames` frames of one video.
+
+    Attributes:
+      frames: T, every frame of the window, target included.
+      sees: offsets that the network gets.
+      target: offset that it must produce, or None.
+      scored: offsets that a window scores.
+      height, width, channels: of a frame as delivered, uint8.
+      colour: order of the channels as delivered; no method flips them.
+      range: the numbers that 0 and 255 become on the device.
+      stride: frames of the video between neighbouring offsets.
+      step: frames between the starts of neighbouring windows.
+      lead: frames before the window that come with it, clipped to the video's first frame;
+        a batch then holds `lead + T` frames a row.
+      tail: `drop` the frames that no whole step reaches, or `align` one last window with the end.
+    """
+
+    frames: int
+    sees: tuple[int, ...]
+    target: int | None
+    scored: tuple[int, ...]
+    height: int
+    width: int
+    channels: int
+    colour: Literal["rgb", "bgr", "grey"]
+    range: tuple[float, float] = (-1.0, 1.0)
+    stride: int = 1
+    step: int = 1
+    lead: int = 0
+    tail: Literal["drop", "align"] = "drop"
+
+    @property
+    def span(self) -> int:
+        """Frames of the video from the first to the last of a window, both included."""
+        return (self.frames - 1) * self.stride + 1
+
+
+class Scores(NamedTuple):
+    """What a method says of a batch of windows, in the paper's own units and direction.
+
+    Attributes:
+      parts: name → `[B, S]`, or `[B, S, K]` where the method has K labels; NaN where there is none.
+      maps: `[B, S, h, w]`, higher = stranger, or None.
+      boxes: `[B, 4]` in pixels of the source frame (object methods), or None.
+    """
+
+    parts: dict[str, Any]
+    maps: Any = None
+    boxes: Any = None
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """How parts become one number a frame, higher = stranger. Data: printable, kept with a run.
+
+    Attributes:
+      assign: how windows that share a frame give it one value: their `mean`; `ninth`, the window's
+        mean to its ninth frame; `newest`, each window only its last `step` frames.
+      paper, online: the operations of each protocol in order, `(name, *arguments)`:
+        `("negate", part)` · `("standardise",)` · `("minmax", "video" | "set")` ·
+        `("combine", result, {part: weight} | "max" | "squared_difference", *parts)` ·
+        `("smooth", kernel, "nearest" | "reflect" | "zero", causal)` · `("floor", value)`.
+      default: the result that is *the* score.
+    """
+
+    assign: Literal["mean", "ninth", "newest"]
+    paper: tuple[tuple[Any, ...], ...]
+    online: tuple[tuple[Any, ...], ...]
+    default: str
+
+
+def unchanged(variables: Variables, statistics: Mapping[str, Any] | None = None) -> Variables:
+    """The `begin` and `finish` of a stage that keeps the finished layout."""
+    return variables
+
+
+def everything(path: str) -> bool:
+    """The `trainable` of a stage that freezes nothing."""
+    return True
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One phase of training.
+
+    Attributes:
+      name: of the stage; its checkpoints and statistics are filed under it.
+      inputs: its own windows; they may differ from those that are scored.
+      loss: `(params, state, batch, key, *, train) → (loss, (state, parts))`, means over rows with
+        mask 1, `parts` unweighted. With `train=False` state comes back as it went in.
+      optimizer: `(*, steps_per_epoch, steps) → optax.GradientTransformation`; where its state has
+        `hyperparams["learning_rate"]` (`learning/optim.py`), that is logged.
+      trainable: path like `decoder/conv1/kernel` → whether an optimiser moves it.
+      begin: `(variables, statistics) → variables`, from the finished layout to the stage's.
+      finish: its inverse.
+      measure: `(params, state, batch) → {name: [B]}` over normal windows at the stage's end,
+        handed to the next `begin`; or None.
+    """
+
+    name: str
+    inputs: InputSpec
+    loss: Callable[..., Any]
+    optimizer: Callable[..., Any]
+    trainable: Callable[[str], bool] = everything
+    begin: Callable[..., Variables] = unchanged
+    finish: Callable[[Variables], Variables] = unchanged
+    measure: Callable[..., dict[str, Any]] | None = None
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method of anomaly detection as pure functions.
+
+    Attributes:
+      inputs: the windows that are scored.
+      stages: the phases of training, in order.
+      fusion: how score parts become one number a frame.
+      init: `(key) → variables`, finished layout.
+      start: `(variables) → carry`; `()` where there is none.
+      score: `(variables, carry, batch) → (carry, Scores)`. Without a carry rows may come from any
+        video; with one they are consecutive windows of one stream, oldest first.
+      carry_over: `none`; `video`, start anew for each video; `set`, one stream through all videos.
+      adapt: `(variables, support, *, steps) → (variables, losses [steps])`.
+      pictures: `(variables, batch) → {name: [B, h, w, c] in 0..1}`.
+      labels: `(variables) → names` of the K of `[B, S, K]`, or None.
+    """
+
+    inputs: InputSpec
+    stages: tuple[Stage, ...]
+    fusion: Fusion
+    init: Callable[..., Variables]
+    start: Callable[[Variables], Any]
+    score: Callable[..., tuple[Any, Scores]]
+    carry_over: Literal["none", "video", "set"]
+    adapt: Callable[..., tuple[Variables, Any]]
+    pictures: Callable[..., dict[str, Any]]
+    labels: Callable[[Variables], tuple[str, ...] | None] = lambda variables: None
