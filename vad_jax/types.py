@@ -184,3 +184,16 @@ class Method:
     adapt: Callable[..., tuple[Variables, Any]]
     pictures: Callable[..., dict[str, Any]]
     labels: Callable[[Variables], tuple[str, ...] | None] = lambda variables: None
+
+
+class Published(NamedTuple):
+    """The tensors of a method's published state dict.
+
+    Attributes:
+      values: their name → (our path, beginning with `params/` or `state/`; `conv`, `upsample` or
+        `plain`: the layout of its axes).
+      dead: names that the published network holds and never uses.
+    """
+
+    values: dict[str, tuple[str, str]]
+    dead: tuple[str, ...]

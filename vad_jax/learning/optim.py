@@ -1,0 +1,64 @@
+"""Optimisers and schedules, all of them Optax."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import optax
+
+
+def cosine_by_epoch(learning_rate: float, *, steps_per_epoch: int, steps: int) -> optax.Schedule:
+    """Half a cosine from the rate to zero that moves once an epoch.
+
+    In epoch e of E: `rate (1 + cos(pi e / E)) / 2`, as PyTorch's CosineAnnealingLR stepped once an
+    epoch with `T_max` = E.
+    """
+    epochs = max(1, -(-steps // steps_per_epoch))
+
+    def rate(step):
+        epoch = jnp.minimum(step // steps_per_epoch, epochs)
+        return learning_rate * (1 + jnp.cos(jnp.pi * epoch / epochs)) / 2
+
+    return rate
+
+
+def adam(
+    learning_rate: float,
+    schedule: Literal["cosine", "constant"],
+    *,
+    steps_per_epoch: int,
+    steps: int,
+) -> optax.GradientTransformation:
+    """Adam (0.9, 0.999, epsilon 1e-8, no decay) whose state names the present learning rate."""
+    rate = learning_rate
+    if schedule == "cosine":
+        rate = cosine_by_epoch(learning_rate, steps_per_epoch=steps_per_epoch, steps=steps)
+    return optax.inject_hyperparams(optax.adam)(learning_rate=rate)
+
+
+def paths(tree) -> list[str]:
+    """The path of every leaf, like `decoder/block4/conv1/kernel`, in the tree's order."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
+
+
+def only(
+    transform: optax.GradientTransformation, trainable: Callable[[str], bool], params
+) -> optax.GradientTransformation:
+    """Restricts a transformation to the trainable paths; the others stay and have no slot."""
+    chosen = [bool(trainable(path)) for path in paths(params)]
+    if all(chosen):
+        return transform
+    labels = jax.tree.unflatten(
+        jax.tree.structure(params), ["moves" if c else "stays" for c in chosen]
+    )
+    return optax.multi_transform({"moves": transform, "stays": optax.set_to_zero()}, labels)
+
+
+def learning_rate(state) -> jax.Array | None:
+    """The rate that an optimiser state names, or None."""
+    rates = [rate for _, rate in optax.tree_utils.tree_get_all_with_path(state, "learning_rate")]
+    return rates[0] if rates else None
