@@ -156,7 +156,7 @@ class Stage:
     measure: Callable[..., dict[str, Any]] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Method:
     """A method of anomaly detection as pure functions.
 

@@ -1,0 +1,68 @@
+"""How good the scores are: labels, fusion, metrics, intervals, controls, files, report.
+
+NumPy only; of the house it knows `vad_jax.types` alone. Scores are float64, higher = stranger,
+NaN = no score; `labels` and `scores` are lists of arrays, one a video. Definitions stand where the
+functions do.
+"""
+
+from vad_jax.evaluation.bootstrap import Interval, bootstrap, paired_bootstrap
+from vad_jax.evaluation.controls import best_control, control_table, controls, index_controls
+from vad_jax.evaluation.files import (
+    Scored,
+    read_metrics,
+    read_scores,
+    write_metrics,
+    write_scores,
+)
+from vad_jax.evaluation.fusion import assign, fuse, results
+from vad_jax.evaluation.labels import Labels, read_labels
+from vad_jax.evaluation.masks import read_masks
+from vad_jax.evaluation.metrics import (
+    Macro,
+    auc_macro,
+    auc_macro_padded,
+    auc_macro_padded01,
+    auc_micro,
+    average_precision,
+    equal_error_rate,
+    per_video_auc,
+)
+from vad_jax.evaluation.report import render
+from vad_jax.evaluation.series import minmax, smooth
+from vad_jax.evaluation.summary import summarise
+from vad_jax.evaluation.tables import mark, table
+
+__all__ = [
+    "Interval",
+    "Labels",
+    "Macro",
+    "Scored",
+    "assign",
+    "auc_macro",
+    "auc_macro_padded",
+    "auc_macro_padded01",
+    "auc_micro",
+    "average_precision",
+    "best_control",
+    "bootstrap",
+    "control_table",
+    "controls",
+    "equal_error_rate",
+    "fuse",
+    "index_controls",
+    "mark",
+    "minmax",
+    "paired_bootstrap",
+    "per_video_auc",
+    "read_labels",
+    "read_masks",
+    "read_metrics",
+    "read_scores",
+    "render",
+    "results",
+    "smooth",
+    "summarise",
+    "table",
+    "write_metrics",
+    "write_scores",
+]

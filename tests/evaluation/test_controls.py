@@ -1,0 +1,154 @@
+"""Simple controls: their rules on small frames, their published table on Ped2."""
+
+import cv2
+import numpy as np
+import pytest
+
+from vad_jax.evaluation import (
+    auc_macro,
+    auc_macro_padded,
+    auc_micro,
+    best_control,
+    control_table,
+    controls,
+    index_controls,
+    minmax,
+    read_labels,
+    smooth,
+)
+
+PED2 = {  # micro, min–max, strict macro, padded: × 100
+    "constant": (50.00, 50.00, 50.00, 68.52),
+    "frame index": (74.15, 74.95, 62.50, 77.58),
+    "position": (74.95, 74.95, 62.50, 77.58),
+    "mean intensity": (24.38, 13.50, 11.52, 44.49),
+    "mean absolute difference": (72.76, 83.27, 89.25, 93.08),
+    "mean squared difference": (79.50, 91.05, 91.48, 94.50),
+    "distance to mean": (66.09, 85.62, 88.47, 92.67),
+    "video number": (60.18, 50.00, 50.00, 68.52),
+}
+JPEG = 0.1  # frames are JPEG: decoder builds may differ by one grey level
+
+
+@pytest.fixture
+def frames():
+    random = np.random.default_rng(0)
+    return [random.integers(0, 256, (length, 6, 5), dtype=np.uint8) for length in (7, 5, 9)]
+
+
+@pytest.fixture
+def labels(frames):
+    return [np.arange(len(video)) % 3 == 0 for video in frames]
+
+
+def test_controls_follow_their_rules(frames):
+    mean = np.full((6, 5), 100.0)
+    found, video = controls(frames, mean), frames[1].astype(np.float64)
+    np.testing.assert_allclose(found["mean intensity"][1], video.mean(axis=(1, 2)))
+    change = np.abs(np.diff(video, axis=0))
+    np.testing.assert_allclose(found["mean absolute difference"][1][1:], change.mean(axis=(1, 2)))
+    np.testing.assert_allclose(
+        found["mean squared difference"][1][1:], np.square(change).mean(axis=(1, 2))
+    )
+    np.testing.assert_allclose(found["distance to mean"][1], np.abs(video - 100).mean(axis=(1, 2)))
+    np.testing.assert_array_equal(found["frame index"][1], range(5))
+    np.testing.assert_array_equal(found["position"][1], np.arange(5) / 4)
+    np.testing.assert_array_equal(found["video number"][1], [1] * 5)
+    np.testing.assert_array_equal(
+        np.concatenate(found["random"]), np.random.default_rng(0).random(21)
+    )
+
+
+def test_first_frame_takes_the_difference_of_the_second(frames):
+    for name in ("mean absolute difference", "mean squared difference"):
+        for video in controls(frames)[name]:
+            assert video[0] == video[1]
+
+
+def test_frames_may_stream(frames):
+    stream, whole = controls(iter(map(iter, frames))), controls(frames)
+    for name in whole:
+        np.testing.assert_array_equal(np.concatenate(stream[name]), np.concatenate(whole[name]))
+
+
+def test_video_of_one_frame_has_every_control(frames):
+    found = controls([frames[0][:1]])
+    assert all(np.isfinite(video[0]).all() for video in found.values())
+
+
+def test_each_control_takes_its_better_direction(labels):
+    lengths = [len(video) for video in labels]
+    given = index_controls(lengths)
+    turned = {name: [-video for video in videos] for name, videos in given.items()}
+    scores = [np.zeros(length) for length in lengths]
+    table = control_table(given, labels, scores, protocol="online", replicates=50)
+    other = control_table(turned, labels, scores, protocol="online", replicates=50)
+    for name, row in table.items():
+        assert row["value"] >= 0.5
+        assert other[name]["value"] == pytest.approx(row["value"])
+        assert other[name]["low"] == pytest.approx(row["low"])
+        assert row["low"] <= row["high"]
+
+
+def test_controls_count_only_frames_that_the_method_scores(frames, labels):
+    scores = [np.where(np.arange(len(video)) < 4, np.nan, 0.0) for video in frames]
+    dropped = [video[4:] for video in labels]
+    own = controls(frames)["mean intensity"]
+    found = control_table({"c": own}, labels, scores, protocol="paper", replicates=5)
+    value = auc_micro(dropped, [minmax(video[4:]) for video in own])
+    assert found["c"]["value"] == pytest.approx(max(value, 1 - value))
+
+
+def test_controls_are_smoothed_as_the_method_is(frames, labels):
+    own = controls(frames)["mean intensity"]
+
+    def mean_of_three(video):
+        return smooth(video, [1 / 3] * 3, edges="nearest", causal=False)
+
+    scores = [np.zeros(len(video)) for video in labels]
+    found = control_table(
+        {"c": own}, labels, scores, protocol="online", smoothing=mean_of_three, replicates=5
+    )
+    value = auc_micro(labels, [mean_of_three(video) for video in own])
+    assert found["c"]["value"] == pytest.approx(max(value, 1 - value))
+
+
+def test_best_control_is_none_where_labels_are_of_one_class(labels):
+    ones = [np.ones(len(video), int) for video in labels]
+    given = index_controls([len(video) for video in labels])
+    assert best_control(control_table(given, ones, ones, protocol="paper", replicates=5)) is None
+
+
+def grey(folder):
+    for video in sorted(folder.iterdir()):
+        yield (cv2.imread(str(f), cv2.IMREAD_GRAYSCALE) for f in sorted(video.iterdir()))
+
+
+def test_table_of_ped2(ped2_root):
+    total, number = 0, 0
+    for video in grey(ped2_root / "training" / "frames"):
+        for frame in video:
+            total, number = total + frame.astype(np.int64), number + 1
+    found = controls(grey(ped2_root / "testing" / "frames"), total / number)
+    lengths = {str(i): len(video) for i, video in enumerate(found["constant"])}
+    labels = list(read_labels(ped2_root / "labels" / "UCSDped2.m", lengths).values.values())
+    for name, expected in PED2.items():
+        own = found[name]
+        scaled = [minmax(video) for video in own]
+        values = (
+            auc_micro(labels, own),
+            auc_micro(labels, scaled),
+            auc_macro(labels, own).value,
+            auc_macro_padded(labels, own).value,
+        )
+        np.testing.assert_allclose(
+            100 * np.array(values), expected, rtol=0, atol=JPEG, err_msg=name
+        )
+    assert 100 * auc_micro(labels, found["random"]) == pytest.approx(52.13, abs=0.005)
+
+    first_four_off = [np.append([np.nan] * 4, v[4:]) for v in found["mean squared difference"]]
+    scaled = [minmax(video) for video in first_four_off]
+    kernel = np.exp(-((np.arange(15) - 7) ** 2) / 8) / (2 * np.sqrt(2 * np.pi))
+    smoothed = [smooth(video, kernel, edges="nearest", causal=False) for video in scaled]
+    for scores, expected in ((first_four_off, 79.79), (scaled, 91.39), (smoothed, 93.01)):
+        assert 100 * auc_micro(labels, scores) == pytest.approx(expected, abs=JPEG)

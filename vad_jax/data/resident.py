@@ -1,0 +1,42 @@
+"""Batches gathered on the device, where all frames lie as bytes; needs no TensorFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import jax.numpy as jnp
+import numpy as np
+
+from vad_jax.data import windows
+from vad_jax.data.feed import Feed
+from vad_jax.data.frames import Frames
+from vad_jax.types import Batch, InputSpec
+
+
+def feed(videos: Sequence[Frames], spec: InputSpec) -> Feed:
+    """A feed whose store is all frames, uint8 `[F, H, W, c]`; grey ones keep a single channel."""
+    begins = np.cumsum([0, *(len(video) for video in videos)])[:-1]
+    channels = max(video.array.shape[-1] for video in videos)
+    store = np.concatenate([_widened(video.array, channels) for video in videos])
+
+    def items(rows: np.ndarray, mask: np.ndarray) -> Iterator[dict]:
+        for batch, counts in zip(rows, mask, strict=True):
+            index = begins[batch[:, 0], None] + windows.frame_indices(spec, batch[:, 1])
+            yield {
+                "index": index.astype(np.int32),
+                "mask": counts,
+                "video": batch[:, 0],
+                "frame": batch[:, 1],
+            }
+
+    def gather(store, item) -> Batch:
+        frames = store[item["index"]]
+        shape = (*frames.shape[:-1], spec.channels)
+        named = {name: item[name] for name in ("mask", "video", "frame")}
+        return {"frames": jnp.broadcast_to(frames, shape), **named}
+
+    return Feed(store=store, items=items, gather=gather)
+
+
+def _widened(array: np.ndarray, channels: int) -> np.ndarray:
+    return np.broadcast_to(array, (*array.shape[:-1], channels))

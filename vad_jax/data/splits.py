@@ -1,0 +1,73 @@
+"""The decoded videos of a run: trained on, held out, tested."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import logging
+
+from vad_jax.data.datasets import Dataset, open_dataset
+from vad_jax.data.folder import Source
+from vad_jax.data.frames import Frames, decode
+from vad_jax.types import ConfigError, DataError, InputSpec
+
+
+def find(settings) -> Dataset:
+    """The raw data that `config.data` names; what a user should see of it is logged.
+
+    Raises:
+      ConfigError: no root is given.
+    """
+    if settings.root is None:
+        raise ConfigError("data.root is not set: give the folder with --config.data.root=FOLDER.")
+    dataset = open_dataset(settings.name, settings.root, labels=settings.labels)
+    for note in dataset.notes:
+        logging.warning("%s: %s", dataset.root, note)
+    if dataset.ignored:
+        logging.info("%s: %d entries ignored (junk, _gt folders)", dataset.root, dataset.ignored)
+    return dataset
+
+
+def training(dataset: Dataset, settings, spec: InputSpec) -> tuple[list[Frames], list[Frames]]:
+    """The training videos and those that `data.validation` holds out, decoded.
+
+    Raises:
+      ConfigError: a held-out name that is no training video, or nothing left to train on.
+      DataError: the data set has no training part.
+    """
+    if not dataset.training:
+        raise DataError(
+            f"{dataset.root} has no training part: expected a folder `training` of normal videos "
+            f"(layout found: {dataset.layout})."
+        )
+    names = [source.name for source in dataset.training]
+    unknown = sorted(set(settings.validation) - set(names))
+    if unknown:
+        raise ConfigError(
+            f"data.validation names {', '.join(unknown)}; the training videos are "
+            f"{', '.join(names)}."
+        )
+    decoded = _decoded(dataset.training, settings, spec)
+    held_out = [video for video in decoded if video.name in settings.validation]
+    rest = [video for video in decoded if video.name not in settings.validation]
+    if not rest:
+        raise ConfigError("data.validation holds out every training video: nothing is left.")
+    return rest, held_out
+
+
+def testing(dataset: Dataset, settings, spec: InputSpec) -> list[Frames]:
+    """The test videos, decoded."""
+    return _decoded(dataset.testing, settings, spec)
+
+
+def _decoded(sources: Sequence[Source], settings, spec: InputSpec) -> list[Frames]:
+    return decode(
+        sources,
+        height=spec.height,
+        width=spec.width,
+        channels=spec.channels,
+        colour=spec.colour,
+        cache=Path(settings.cache).expanduser(),
+        on_bad_frame=settings.on_bad_frame,
+    )

@@ -1,0 +1,246 @@
+"""From files to frames: the one way in which pictures and video files become bytes.
+
+Frames are uint8 `[H, W, C]` in the order of channels asked for: `bgr` and `rgb` have three,
+`grey` has one. Nothing is read of a picture before its header says that it is of bearable size.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import cv2
+import numpy as np
+from absl import logging
+
+from vad_jax.data.folder import Source
+from vad_jax.types import DataError
+
+Colour = Literal["rgb", "bgr", "grey"]
+
+MAX_PIXELS = 64_000_000
+TIFF_BYTES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}  # of a value, else 1
+REMEDY = "Replace the file, or set data.on_bad_frame=skip to leave such frames out."
+
+
+class Unreadable(DataError):
+    """A video with no readable frame."""
+
+
+class Header(NamedTuple):
+    """What a picture file says of itself: its size, and whether its last byte is there."""
+
+    height: int
+    width: int
+    complete: bool
+
+
+def read_image(
+    path: str | Path, *, size: tuple[int, int] | None = None, colour: Colour = "bgr"
+) -> np.ndarray:
+    """One picture file as uint8 `[H, W, C]`.
+
+    Args:
+      path: a JPEG, PNG, BMP or TIFF file, known by its content and not by its suffix.
+      size: (height, width) to resize to, bilinear, or None for the picture's own.
+      colour: order of the channels.
+
+    Raises:
+      DataError: an empty, cut, foreign or too large file.
+    """
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}.") from None
+    header = _checked(path, data)
+    flag = cv2.IMREAD_GRAYSCALE if colour == "grey" else cv2.IMREAD_COLOR
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
+    if pixels is None:
+        raise DataError(
+            f"{path} ({len(data)} bytes) says {header.height}x{header.width} pixels "
+            "but cannot be decoded."
+        )
+    return resized(_ordered(pixels, colour), size)
+
+
+def size_of(path: str | Path) -> tuple[int, int]:
+    """Height and width that a picture file's header says. Raises DataError as `read_image`."""
+    path = Path(path)
+    return _checked(path, path.read_bytes())[:2]
+
+
+def frame_rate(path: str | Path) -> float | None:
+    """Frames a second that a video file states, or None."""
+    rate = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG).get(cv2.CAP_PROP_FPS)
+    return rate if rate > 0 else None
+
+
+def resized(frame: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
+    """A frame `[H, W, C]` at (height, width), bilinear; unchanged where it has that size."""
+    if size is None or frame.shape[:2] == tuple(size):
+        return frame
+    out = cv2.resize(frame, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
+    return out if out.ndim == 3 else out[..., None]
+
+
+def pictures(source: Source, *, colour: Colour) -> Iterator[np.ndarray | DataError]:
+    """The frames of a video at their own size, and in the place of a bad one its error.
+
+    Raises:
+      Unreadable: a video file that cannot be opened or holds no frame.
+      DataError: a playlist, or frames of two sizes.
+    """
+    size = None
+    frames = _images(source, colour) if source.images is not None else _file(source, colour)
+    for position, frame in enumerate(frames):
+        if not isinstance(frame, DataError):
+            size = size or frame.shape[:2]
+            if frame.shape[:2] != size:
+                raise DataError(
+                    f"Video {source.name}, frame {position}: {_by(frame.shape)} pixels, the frames "
+                    f"before {_by(size)}. All frames of a video must have one size."
+                )
+        yield frame
+
+
+def iterate(source: Source, *, height: int, width: int, colour: Colour) -> Iterator[np.ndarray]:
+    """The frames of a video in order, uint8 `[height, width, C]`.
+
+    Raises:
+      DataError: a frame or a video that cannot be read, with its position, path and bytes.
+    """
+    for frame in pictures(source, colour=colour):
+        if isinstance(frame, DataError):
+            raise frame
+        yield resized(frame, (height, width))
+
+
+def _images(source: Source, colour: Colour) -> Iterator[np.ndarray | DataError]:
+    for position, path in enumerate(source.images):
+        try:
+            yield read_image(path, colour=colour)
+        except DataError as error:
+            yield DataError(f"Video {source.name}, frame {position}: {error} {REMEDY}")
+
+
+def _file(source: Source, colour: Colour) -> Iterator[np.ndarray]:
+    path = source.file
+    if not path.is_file():
+        raise Unreadable(f"Video {source.name}: {path} is no file.")
+    with_bytes = f"Video {source.name}: {path} ({path.stat().st_size} bytes)"
+    with path.open("rb") as file:  # a playlist would open other files
+        if file.read(8).startswith((b"#EXTM3U", b"ffconcat")):
+            raise DataError(f"{with_bytes} is a playlist. Give the videos themselves.")
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    try:
+        stated = (cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FRAME_WIDTH)
+        _check_pixels(path, *(int(capture.get(what)) for what in stated))
+        position = 0
+        while (answer := capture.read())[0]:
+            pixels = answer[1]
+            if colour == "grey":
+                pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
+            yield _ordered(pixels, colour)
+            position += 1
+        if not position:
+            raise Unreadable(
+                f"{with_bytes} holds no readable frame. Replace or convert it, or set "
+                "data.on_bad_frame=skip to leave such videos out."
+            )
+        counted = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        if counted != position:
+            logging.warning(
+                "Video %s: %d frames decoded, its container says %d (%s). The decoder counts.",
+                source.name, position, counted, path,
+            )  # fmt: skip
+    finally:
+        capture.release()
+
+
+def _ordered(pixels: np.ndarray, colour: Colour) -> np.ndarray:
+    if colour == "grey":
+        return pixels[..., None]
+    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB) if colour == "rgb" else pixels
+
+
+def _by(size: tuple[int, ...]) -> str:
+    return f"{size[0]}x{size[1]}"
+
+
+def _checked(path: Path, data: bytes) -> Header:
+    what = f"{path} ({len(data)} bytes)"
+    if not data:
+        raise DataError(f"{what} is empty.")
+    try:
+        header = _header(data)
+    except (struct.error, LookupError, ValueError):
+        raise DataError(f"{what} is cut off within its header.") from None
+    if header is None:
+        raise DataError(f"{what} is no picture: neither JPEG, PNG, BMP nor TIFF.")
+    _check_pixels(path, header.height, header.width)
+    if not header.complete:
+        raise DataError(f"{what} is cut off: its end is missing.")
+    return header
+
+
+def _check_pixels(path: Path, height: int, width: int) -> None:
+    if height * width > MAX_PIXELS:
+        raise DataError(
+            f"{path} says {height}x{width} pixels, more than {MAX_PIXELS // 10**6} megapixels. "
+            "Make it smaller before it is read here."
+        )
+
+
+def _header(data: bytes) -> Header | None:
+    if data.startswith(b"\xff\xd8"):
+        return _jpeg(data)
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        width, height = struct.unpack_from(">II", data, 16)
+        return Header(height, width, b"IEND\xaeB`\x82" in data)
+    if data.startswith(b"BM"):
+        start, _, width, height, _, bits, packed = struct.unpack_from("<IIiiHHI", data, 10)
+        rows = abs(height) * (-(-width * bits // 32) * 4)
+        return Header(abs(height), width, packed != 0 or len(data) >= start + rows)
+    if data[:4] in (b"II*\0", b"MM\0*"):
+        return _tiff(data, "<" if data[:2] == b"II" else ">")
+    return None
+
+
+def _jpeg(data: bytes) -> Header:
+    """Walks the segments to the scan; only after it is FFD9 an end and not a thumbnail's."""
+    at, size = 2, None
+    while True:
+        marker, length = struct.unpack_from(">HH", data, at)
+        if marker >> 8 != 0xFF:
+            raise ValueError("no marker")
+        if marker == 0xFFFF:  # fill byte
+            at += 1
+            continue
+        if 0xFFC0 <= marker <= 0xFFCF and marker not in (0xFFC4, 0xFFC8, 0xFFCC):
+            size = struct.unpack_from(">HH", data, at + 5)
+        at += 2 + length
+        if marker == 0xFFDA:
+            return Header(*size, b"\xff\xd9" in data[at:]) if size else Header(0, 0, False)
+
+
+def _tiff(data: bytes, order: str) -> Header:
+    """Size of the first page, and whether all its strips or tiles lie within the file."""
+    (at,) = struct.unpack_from(order + "I", data, 4)
+    (entries,) = struct.unpack_from(order + "H", data, at)
+    tags = {}
+    for entry in range(at + 2, at + 2 + 12 * entries, 12):
+        tag, kind, count = struct.unpack_from(order + "HHI", data, entry)
+        place, size = entry + 8, count * TIFF_BYTES.get(kind, 1)
+        if size > 4:
+            (place,) = struct.unpack_from(order + "I", data, place)
+        if place + size > len(data):
+            raise ValueError("a value beyond the end")
+        if tag in (256, 257, 273, 279, 324, 325):
+            letter = {3: "H", 4: "I"}[kind]
+            tags[tag] = struct.unpack_from(f"{order}{count}{letter}", data, place)
+    starts, lengths = tags.get(273, tags.get(324, ())), tags.get(279, tags.get(325, ()))
+    complete = all(s + n <= len(data) for s, n in zip(starts, lengths, strict=False))
+    return Header(tags[257][0], tags[256][0], complete)

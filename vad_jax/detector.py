@@ -1,0 +1,194 @@
+"""What a user holds after training: a method, its variables, and how they become a score."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import jax
+import numpy as np
+
+from vad_jax import create
+from vad_jax.data.video import resized
+from vad_jax.evaluation import assign, fuse
+from vad_jax.learning import checkpoint, statistics, workdir
+from vad_jax.scoring import Stream, VideoScores, score_videos
+from vad_jax.types import CheckpointError, DataError, Method, Variables
+
+
+class Result(NamedTuple):
+    """The frames of one video. `score` `[F]`, higher = stranger, NaN = none; `parts` name → `[F]`."""
+
+    score: np.ndarray
+    parts: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class Detector:
+    """A trained method.
+
+    Attributes:
+      method, variables: its functions and what they were trained to.
+      statistics: of the score parts on normal clips; the `online` protocol needs them.
+      config: the completed config of the run.
+      about: `step`, `epoch`, `digest` of the checkpoint, and `data` that the run saw.
+    """
+
+    method: Method
+    variables: Variables
+    statistics: dict[str, dict[str, float]]
+    config: Any
+    about: dict[str, Any]
+
+    def score(
+        self, video: Iterable[np.ndarray], *, protocol: Literal["online", "paper"] = "online"
+    ) -> Result:
+        """Scores one video, started anew.
+
+        Args:
+          video: frames uint8 `[h, w]` or `[h, w, C]` of any size, in the channel order that
+            `method.inputs.colour` names.
+          protocol: `online` uses nothing of the video's future; `paper` scales by all of it.
+        """
+        given = _Given("video", [self._fitted(frame) for frame in video])
+        (windows,) = score_videos(self.method, self.variables, [given], anew=True)
+        parts = self.frame_parts(windows)
+        if not parts:
+            raise DataError(
+                f"The video has {windows.length} frames, a window needs "
+                f"{self.method.inputs.span}: it has no score."
+            )
+        return Result(fuse(self.method.fusion, parts, self.statistics, protocol), parts)
+
+    def stream(self) -> DetectorStream:
+        """A live stream: push a frame, get the scores that it completes (protocol `online`)."""
+        return DetectorStream(self)
+
+    def adapt(self, clips: np.ndarray, *, steps: int | None = None) -> Detector:
+        """This detector after some gradient steps on normal clips of a new scene.
+
+        Args:
+          clips: windows of whole frames, uint8 `[K, T, h, w, C]`, T as `method.inputs.frames`.
+          steps: default `config.adapt.steps`.
+        """
+        spec = self.method.inputs
+        frames = np.stack([[self._fitted(frame) for frame in clip] for clip in clips])
+        if frames.shape[1] != spec.lead + spec.frames:
+            raise DataError(
+                f"Clips of {frames.shape[1]} frames; the method's windows have "
+                f"{spec.lead + spec.frames}."
+            )
+        number = np.arange(len(frames), dtype=np.int32)
+        mask = np.ones(len(frames), bool)
+        support = {"frames": frames, "mask": mask, "video": number, "frame": number}
+        steps = self.config.adapt.steps if steps is None else steps
+        variables, _ = jax.jit(self.method.adapt, static_argnames="steps")(
+            self.variables, support, steps=steps
+        )
+        return replace(self, variables=variables)
+
+    def frame_parts(self, windows: VideoScores) -> dict[str, np.ndarray]:
+        """The parts of a video's windows given to its frames, name → `[F]`."""
+        spec, how = self.method.inputs, self.method.fusion.assign
+        return {
+            name: assign(windows.first, part, spec=spec, length=windows.length, how=how)
+            for name, part in windows.parts.items()
+        }
+
+    def _fitted(self, frame: np.ndarray) -> np.ndarray:
+        spec = self.method.inputs
+        frame = np.asarray(frame)
+        if frame.ndim == 2:
+            frame = np.repeat(frame[..., None], spec.channels, axis=-1)
+        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[-1] != spec.channels:
+            raise DataError(
+                f"A frame is uint8 [h, w, {spec.channels}] ({spec.colour}); this one is "
+                f"{frame.dtype} {list(frame.shape)}."
+            )
+        return resized(frame, (spec.height, spec.width))
+
+
+class DetectorStream:
+    """One live stream of a detector."""
+
+    def __init__(self, detector: Detector):
+        self._detector = detector
+        self._stream = Stream(detector.method, detector.variables)
+
+    def push(self, frame: np.ndarray) -> list[tuple[int, float]]:
+        """Takes the next frame; returns (position in the stream, score) of each frame scored."""
+        return self._fused(self._stream.push(self._detector._fitted(frame)))
+
+    def flush(self) -> list[tuple[int, float]]:
+        """Ends the stream; returns what was still to come."""
+        return self._fused(self._stream.flush())
+
+    def _fused(self, batches) -> list[tuple[int, float]]:
+        detector = self._detector
+        spec = detector.method.inputs
+        found = []
+        for first, scores in batches:
+            parts = {k: np.asarray(v, np.float64)[: len(first)] for k, v in scores.parts.items()}
+            frame = first[:, None] + spec.stride * np.asarray(spec.scored)
+            fused = fuse(
+                detector.method.fusion,
+                {name: part.reshape(-1) for name, part in parts.items()},
+                detector.statistics,
+                "online",
+                smoothed=False,
+            )
+            found += zip(frame.reshape(-1).tolist(), np.asarray(fused).tolist(), strict=True)
+        return found
+
+
+class _Given(NamedTuple):
+    name: str
+    frames: list[np.ndarray]
+
+    def stream(self) -> Iterator[np.ndarray]:
+        return iter(self.frames)
+
+
+def load(folder: str | Path) -> Detector:
+    """The detector of a finished run.
+
+    Args:
+      folder: the workdir that training wrote; copied from another machine will do.
+
+    Raises:
+      CheckpointError: there is no run, no readable checkpoint, or the run is not finished.
+    """
+    folder = Path(folder)
+    config, data = workdir.read(folder)
+    method = create(config)
+    last = method.stages[-1]
+    before = method.stages[-2].name if len(method.stages) > 1 else None
+    measured = folder / "statistics" / f"{before}.npz"
+    found = statistics.read(measured) if before and measured.exists() else None
+    shapes = jax.eval_shape(lambda key: last.begin(method.init(key), found), jax.random.key(0))
+    variables, position = checkpoint.read_variables(
+        folder / "checkpoints" / last.name, _here(shapes)
+    )
+    normal = folder / "normal.npz"
+    if not normal.exists():
+        raise CheckpointError(
+            f"{folder} holds a run that is not finished (no normal.npz, checkpoint at step "
+            f"{position['step']}): give the same command again, it goes on."
+        )
+    return Detector(
+        method=method,
+        variables=last.finish(variables),
+        statistics=statistics.read(normal),
+        config=config,
+        about={**position, "data": data},
+    )
+
+
+def _here(shapes: Any) -> Any:
+    """The shapes placed on this machine's first device, wherever the run was."""
+    place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), shapes
+    )

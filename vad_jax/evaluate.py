@@ -1,0 +1,176 @@
+"""Evaluates a trained run on its labelled test videos.
+
+    python -m vad_jax.evaluate --workdir=runs/quickstart [--root=FOLDER] [--labels=FILE]
+
+Writes `scores.npz`, `metrics.json`, `report.html` and `pictures/` into the workdir and prints the
+table.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import flags
+from tqdm import tqdm
+
+from vad_jax import cli
+
+
+def evaluate(
+    workdir: str | Path, *, root: str | Path | None = None, labels: str | Path | None = None
+) -> dict[str, Any]:
+    """Scores the test videos, computes every metric under both protocols, writes the report.
+
+    Args:
+      workdir: of a finished run.
+      root: the raw data, where it lies elsewhere than the run's config says.
+      labels: a label file or folder instead of the one found beside the videos.
+
+    Returns:
+      The content of `metrics.json`.
+
+    Raises:
+      VadError: no finished run, no test videos, no labels, labels that do not fit.
+    """
+    import vad_jax
+    from vad_jax import evaluation, pictures
+    from vad_jax.data import splits
+    from vad_jax.learning.workdir import environment
+    from vad_jax.scoring import score_videos
+    from vad_jax.types import DataError
+
+    began, workdir = time.perf_counter(), Path(workdir)
+    detector = vad_jax.load(workdir)
+    config = detector.config
+    settings = config.data.copy_and_resolve_references()
+    settings.root, settings.labels = str(root or settings.root), labels and str(labels)
+    settings.labels = settings.labels or config.data.labels
+    dataset = splits.find(settings)
+    if dataset.labels is None:
+        raise DataError(
+            f"No labels were found in {dataset.root}. Name a file or folder with --labels; "
+            "without labels there is nothing to evaluate."
+        )
+    videos = splits.testing(dataset, settings, detector.method.inputs)
+    lengths = {video.name: len(video) for video in videos}
+    fps = dict.fromkeys(lengths, dataset.fps) if dataset.fps else None
+    truth = evaluation.read_labels(dataset.labels, lengths, fps=fps)
+    with tqdm(total=sum(lengths.values()), desc="scoring", unit="frame", disable=None) as bar:
+        windows = list(
+            score_videos(detector.method, detector.variables, videos, progress=bar.update)
+        )
+    scored = _scored(detector, windows, truth, dataset)
+    evaluation.write_scores(workdir / "scores.npz", scored)
+    sources = {source.name: source for source in dataset.testing}
+    about = environment()
+    metrics = evaluation.summarise(
+        scored,
+        (_grey(sources[video.name]) for video in videos),
+        mean_frame=_mean_frame(dataset.training),
+        fusion=detector.method.fusion,
+        run={
+            "config": json.loads(config.to_json_best_effort()),
+            "checkpoint": {"step": detector.about["step"], "chosen": "last"},
+            "environment": about,
+            "reproduce": f"python -m vad_jax.evaluate --workdir={workdir}",
+            "seconds": round(time.perf_counter() - began, 1),
+        },
+    )
+    evaluation.write_metrics(workdir / "metrics.json", metrics)
+    pictures.draw(detector, videos, scored, workdir / "pictures")
+    report = evaluation.render(workdir)
+    print(evaluation.table(metrics))
+    print(f"Report: {report}\nPictures: {workdir / 'pictures'}")
+    return metrics
+
+
+def _scored(detector, windows, truth, dataset):
+    """The frames' parts, labels and scores under both protocols, as `scores.npz` holds them."""
+    from vad_jax import evaluation
+
+    fusion = detector.method.fusion
+    per_video = [detector.frame_parts(video) for video in windows]
+    names = sorted({name for parts in per_video for name in parts})
+    parts = {
+        name: [
+            video.get(name, np.full(windows[i].length, np.nan)) for i, video in enumerate(per_video)
+        ]
+        for name in names
+    }
+    scores, further = {}, {}
+    for protocol in ("paper", "online"):
+        for variant in ("raw", "smoothed"):
+            for result in evaluation.results(fusion, protocol):
+                value = evaluation.fuse(
+                    fusion,
+                    parts,
+                    detector.statistics,
+                    protocol,
+                    result=result,
+                    smoothed=variant == "smoothed",
+                )
+                if result == fusion.default:
+                    scores[f"{protocol}_{variant}"] = value
+                else:
+                    further[f"{result}_{protocol}_{variant}"] = value
+    turned = {operation[1] for operation in fusion.paper if operation[0] == "negate"}
+    return evaluation.Scored(
+        names=tuple(video.name for video in windows),
+        labels=[truth.values[video.name].astype(np.int8) for video in windows],
+        scores=scores,
+        parts=parts,
+        signs={name: -1 if name in turned else 1 for name in parts},
+        results=further,
+        meta={
+            "method": detector.config.method,
+            "config_hash": detector.about["digest"],
+            "checkpoint_step": detector.about["step"],
+            "data_hash": detector.about["data"]["identity"],
+            "label_source": Path(truth.source).name,
+            "label_hash": truth.digest,
+            "data": dataset.name,
+            "fps": dataset.fps,
+            "seed": detector.config.seed,
+        },
+    )
+
+
+def _grey(source) -> Iterator[np.ndarray]:
+    """The raw frames of a video as `[H, W]` grey bytes, for the controls."""
+    from vad_jax.data.video import pictures
+    from vad_jax.types import DataError
+
+    last = None
+    for frame in pictures(source, colour="grey"):
+        if not isinstance(frame, DataError):
+            last = frame[..., 0]
+        yield last if last is not None else np.zeros((1, 1), np.uint8)
+
+
+def _mean_frame(sources) -> np.ndarray | None:
+    """The mean of all training frames, float64 `[H, W]`."""
+    total, number = 0, 0
+    for source in tqdm(sources, desc="mean frame", unit="video", disable=None, leave=False):
+        for frame in _grey(source):
+            total, number = total + frame.astype(np.float64), number + 1
+    return total / number if number else None
+
+
+def main() -> dict[str, Any]:
+    from vad_jax.types import ConfigError
+
+    if not flags.FLAGS.workdir:
+        raise ConfigError("Give the run's folder: --workdir=runs/NAME.")
+    return evaluate(flags.FLAGS.workdir, root=flags.FLAGS.root, labels=flags.FLAGS.labels)
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("workdir", None, "Folder of a finished run.")
+    flags.DEFINE_string("root", None, "The raw data, where it lies elsewhere than in training.")
+    flags.DEFINE_string("labels", None, "Label file or folder instead of the one found.")
+    cli.run(main)

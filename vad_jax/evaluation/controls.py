@@ -1,0 +1,135 @@
+"""Simple controls: scores that need no learning, and that a method must beat.
+
+With per-video min–max a one-line frame difference reaches 91 on Ped2, above several published deep
+models. Every report therefore shows the controls under the method's own protocol, on its own
+frames, smoothed as it is, each in its better direction: on a new data set that direction is not
+known beforehand.
+
+Source: evaluation.md section 5, whose table is met to 0.01.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from vad_jax.evaluation import metrics
+from vad_jax.evaluation.bootstrap import bootstrap
+from vad_jax.evaluation.series import minmax
+
+RANDOM_SEED = 0
+
+
+def controls(
+    frames: Iterable[Iterable[np.ndarray]], mean_frame: np.ndarray | None = None
+) -> dict[str, list[np.ndarray]]:
+    """Every control of every test frame.
+
+    Args:
+      frames: videos of frames `[H, W]` uint8, grey; either level may be a generator, as one pass
+        is made and two frames are held.
+      mean_frame: `[H, W]`, mean of all training frames; without it there is no distance to it.
+
+    Returns:
+      Name → `[F]` float64 a video, in no particular direction.
+    """
+    seen = [_pixel_controls(video, mean_frame) for video in frames]
+    lengths = [len(video["mean intensity"]) for video in seen]
+    names = seen[0] if seen else ()
+    return index_controls(lengths) | {name: [video[name] for video in seen] for name in names}
+
+
+def index_controls(lengths: Sequence[int]) -> dict[str, list[np.ndarray]]:
+    """The controls that look at no pixel: what a frame's place alone gives away.
+
+    Args:
+      lengths: F of each video.
+
+    Returns:
+      Name → `[F]` float64 a video.
+    """
+    ends = np.cumsum(lengths)[:-1]
+    times = [np.arange(length, dtype=np.float64) for length in lengths]
+    return {
+        "constant": [np.zeros(length) for length in lengths],
+        "frame index": times,
+        "position": [time / max(len(time) - 1, 1) for time in times],
+        "video number": [np.full(length, float(i)) for i, length in enumerate(lengths)],
+        "random": np.split(np.random.default_rng(RANDOM_SEED).random(sum(lengths)), ends),
+    }
+
+
+def _pixel_controls(video, mean_frame):
+    intensity, absolute, squared, distance = [], [], [], []
+    before = None
+    for frame in video:
+        now = np.asarray(frame, np.int32)
+        intensity.append(now.mean())
+        if before is not None:
+            difference = now - before
+            absolute.append(np.abs(difference).mean())
+            squared.append(np.square(difference).mean())
+        if mean_frame is not None:
+            distance.append(np.abs(now - mean_frame).mean())
+        before = now
+    values = {
+        "mean intensity": intensity,
+        "mean absolute difference": (absolute[:1] or [0.0]) + absolute,  # frame 0 has no frame −1
+        "mean squared difference": (squared[:1] or [0.0]) + squared,
+    }
+    if mean_frame is not None:
+        values["distance to mean"] = distance
+    return {name: np.array(column[: len(intensity)], np.float64) for name, column in values.items()}
+
+
+def control_table(
+    given: Mapping[str, Sequence[np.ndarray]],
+    labels: metrics.Videos,
+    scores: metrics.Videos,
+    *,
+    protocol: str,
+    metric: Callable[..., Any] = metrics.auc_micro,
+    smoothing: Callable[[np.ndarray], np.ndarray] | None = None,
+    replicates: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> dict[str, dict[str, Any]]:
+    """The figure of every control on the frames that a method scores, in its better direction.
+
+    Args:
+      given: name → `[F]` a video, as `controls` makes them.
+      labels, scores: `[F]` a video, of the method; a frame that is NaN there leaves here too.
+      protocol: `paper` scales each control by min–max over each video, `online` leaves it raw.
+      metric: `auc_micro` or `auc_macro`, for which turning a score turns x into 1 − x.
+      smoothing: what the method does to a video's scores, or None.
+
+    Returns:
+      Name → `value`, `low`, `high` and `direction` (+1 as it is, −1 negated), or `value` None.
+    """
+    scored = [~np.isnan(video) for video in scores]
+    table = {}
+    for name, control in given.items():
+        kept = [np.where(own, video, np.nan) for own, video in zip(scored, control, strict=True)]
+        if protocol == "paper":
+            kept = [minmax(video) for video in kept]
+        if smoothing:
+            kept = [smoothing(video) for video in kept]
+        value = metric(labels, kept)
+        value = value[0] if isinstance(value, tuple) else value
+        interval = bootstrap(labels, kept, metric, replicates=replicates, seed=seed, level=level)
+        row = {"value": value, "low": interval.low, "high": interval.high, "direction": 1}
+        table[name] = _turned(row) if value is not None and value < 0.5 else row
+    return table
+
+
+def _turned(row):
+    low, high = (None if row[end] is None else 1 - row[end] for end in ("high", "low"))
+    return {"value": 1 - row["value"], "low": low, "high": high, "direction": -1}
+
+
+def best_control(table: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """The name of the strongest control of a `control_table`, or None where none has a value."""
+    known = {name: row["value"] for name, row in table.items() if row["value"] is not None}
+    return max(known, key=known.get) if known else None

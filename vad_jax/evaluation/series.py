@@ -1,0 +1,66 @@
+"""What is done to the scores of one video as a series: min–max and smoothing.
+
+Source: evaluation.md section 4; mpn.md (edges of its smoothing).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from vad_jax.types import ConfigError
+
+
+def minmax(values: np.ndarray) -> np.ndarray:
+    """(x − min) / (max − min) over the entries that are numbers; a constant becomes 0.
+
+    >>> minmax(np.array([2.0, np.nan, 4.0, 3.0]))
+    array([0. , nan, 1. , 0.5])
+    """
+    given = values[~np.isnan(values)]
+    if not given.size:
+        return values
+    span = given.max() - given.min()
+    return (values - given.min()) / (span if span > 0 else 1.0)
+
+
+def smooth(
+    values: np.ndarray,
+    kernel: Sequence[float],
+    *,
+    edges: Literal["nearest", "reflect", "zero"],
+    causal: bool,
+) -> np.ndarray:
+    """A video's scores, averaged over neighbouring scored frames.
+
+    Args:
+      values: `[F]`; NaN entries are stepped over and stay NaN.
+      kernel: taps, oldest first, used as they are (not renormalised).
+      edges: `nearest` repeats the nearest value that was computed with a whole kernel; `reflect`
+        mirrors the scores about the video's ends (the last value twice, as SciPy); `zero` goes on
+        with zeros. Causal, `nearest` repeats the first score before the video, and there is no
+        `reflect`, which would look ahead.
+      causal: the kernel's last tap is the present frame; False centres it. A centred kernel
+        leaves a video with fewer scored frames than taps as it is.
+    """
+    taps = np.asarray(kernel, np.float64)[::-1]  # np.convolve turns it back
+    if edges not in ("nearest", "reflect", "zero") or (causal and edges == "reflect"):
+        raise ConfigError(
+            f"Smoothing {'by the past alone ' if causal else ''}cannot have the edges {edges!r}: "
+            f"nearest{'' if causal else ', reflect'} or zero."
+        )
+    given = ~np.isnan(values)
+    inner = values[given]
+    if not inner.size or (not causal and inner.size < taps.size):
+        return values
+    before, after = (taps.size - 1, 0) if causal else (taps.size // 2, (taps.size - 1) // 2)
+    if edges == "nearest" and not causal:
+        whole = np.pad(np.convolve(inner, taps, "valid"), (before, after), mode="edge")
+    else:
+        mode = {"nearest": "edge", "reflect": "symmetric", "zero": "constant"}[edges]
+        whole = np.convolve(np.pad(inner, (before, after), mode=mode), taps, "valid")
+    smoothed = values.copy()
+    smoothed[given] = whole
+    return smoothed

@@ -1,0 +1,93 @@
+"""The figures of `metrics.json` as plain text, the way a command prints them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from vad_jax.evaluation.controls import best_control
+from vad_jax.evaluation.files import PROTOCOLS, VARIANTS
+
+TITLES = {
+    "auc_micro": "AUC micro",
+    "auc_macro": "AUC macro (strict)",
+    "auc_macro_padded": "AUC macro padded",
+    "auc_macro_padded01": "AUC macro padded 0/1",
+    "ap": "average precision",
+    "eer": "equal error rate",
+}
+
+
+def table(metrics: Mapping[str, Any]) -> str:
+    """The text that a command prints: figures × 100 with intervals, and how the controls do.
+
+    Args:
+      metrics: the content of `metrics.json`.
+    """
+    data = metrics["data"]
+    columns = [f"{protocol} {variant}" for protocol in PROTOCOLS for variant in VARIANTS]
+    lines = [
+        f"{data['videos']} videos, {data['scored']} of {data['frames']} frames scored, "
+        f"{data['positives']} anomalous; figures x 100, {_level(metrics)} intervals over videos",
+        "",
+        _row("", columns),
+    ]
+    for name, title in TITLES.items():
+        cells = [figure_text(metrics["protocols"][p][v][name]) for p in PROTOCOLS for v in VARIANTS]
+        lines.append(_row(title, cells))
+        if name == "ap":
+            lines.append(
+                _row("  chance", [_chance(metrics, p, v) for p in PROTOCOLS for v in VARIANTS])
+            )
+    if data["macro_skipped"]:
+        lines.append(
+            f"strict macro leaves out videos of one class: {', '.join(data['macro_skipped'])}"
+        )
+    lines.append("")
+    for protocol in PROTOCOLS:
+        for variant in VARIANTS:
+            for metric in ("auc_micro", "auc_macro"):
+                said = mark(metrics, protocol, variant, metric)
+                lines.append(f"{protocol} {variant}, {TITLES[metric]}: {said}")
+    return "\n".join(lines)
+
+
+def _row(title, cells):
+    return f"{title:<22}" + "".join(f"{cell:>22}" for cell in cells).rstrip()
+
+
+def _level(metrics):
+    figures = (metrics["protocols"][p][v]["auc_micro"] for p in PROTOCOLS for v in VARIANTS)
+    level = next((figure["level"] for figure in figures if "level" in figure), 0.95)
+    return f"{100 * level:g} %"
+
+
+def _chance(metrics, protocol, variant):
+    chance = metrics["protocols"][protocol][variant]["ap"].get("chance")
+    return "–" if chance is None else f"{100 * chance:.1f}"
+
+
+def figure_text(figure: Mapping[str, Any]) -> str:
+    """A figure × 100 with its interval, like `97.0 (95.1 to 98.4)`, or a dash."""
+    if figure["value"] is None:
+        return "–"
+    value = f"{100 * figure['value']:.1f}"
+    if figure.get("low") is None:
+        return value
+    return f"{value} ({100 * figure['low']:.1f} to {100 * figure['high']:.1f})"
+
+
+def mark(metrics: Mapping[str, Any], protocol: str, variant: str, metric: str = "auc_micro") -> str:
+    """Whether a method does better than the best control under the same protocol, in words."""
+    controls = metrics["controls"][protocol][variant][metric]
+    best = best_control(controls)
+    beaten = metrics["beats_controls"][protocol][variant][metric]
+    if best is None or beaten is None:
+        return "no figure to compare with the controls"
+    name = control_text(best, controls[best])
+    return f"{'above' if beaten else 'NOT above'} the best control ({name})"
+
+
+def control_text(name: str, row: Mapping[str, Any]) -> str:
+    """A control with its direction and its figure × 100, like `minus mean intensity 86.5`."""
+    return f"{'minus ' if row['direction'] < 0 else ''}{name} {100 * row['value']:.1f}"

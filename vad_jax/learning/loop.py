@@ -1,0 +1,295 @@
+"""The one training loop: stages, epochs, steps; it knows no method by name.
+
+Order of a start, for each stage: finished already → go on from the middle → begin, from the stage
+before, from `init_from`, or from the key.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+from absl import logging
+from tqdm import tqdm
+
+from vad_jax.data import windows
+from vad_jax.data.feed import open_feed
+from vad_jax.data.frames import Frames
+from vad_jax.learning import mesh as meshes
+from vad_jax.learning import optim, statistics
+from vad_jax.learning.checkpoint import Checkpoints
+from vad_jax.types import DataError, Method, Stage, TrainingError, Variables
+
+
+def train(
+    method: Method,
+    config,
+    training: Sequence[Frames],
+    validation: Sequence[Frames],
+    workdir: Path,
+    *,
+    digest: str,
+    init: Variables | None = None,
+) -> Variables:
+    """Trains every stage and measures the parts of normal clips at the end.
+
+    Args:
+      method, config: the method and the completed config that made it.
+      training, validation: decoded normal videos; validation may be empty.
+      workdir: where checkpoints, `metrics.jsonl`, `statistics/` and `normal.npz` go.
+      digest: of config and data, kept with each checkpoint.
+      init: variables to start from instead of `method.init`.
+
+    Returns:
+      The trained variables, finished layout.
+
+    Raises:
+      TrainingError: a loss that is not finite; names the step and the last good checkpoint.
+      DataError: no training video is as long as a window.
+    """
+    variables = init or jax.jit(method.init)(jax.random.key(config.seed))
+    measured = None
+    for index, stage in enumerate(method.stages):
+        run = _StageRun(config, stage, index, training, validation, workdir, digest)
+        variables = stage.finish(run.train(stage.begin(variables, measured)))
+        measured = run.measure(variables)
+    normal = validation or training
+    source = "held-out" if validation else "training"
+    with tqdm(total=sum(map(len, normal)), desc="normal clips", unit="frame", disable=None) as bar:
+        found = statistics.normal_parts(method, variables, normal, source, progress=bar.update)
+    about = {"source": found["source"], "map_99": found["map_99"]}
+    statistics.write(workdir / "normal.npz", found["parts"], **about)
+    return variables
+
+
+def train_step(stage: Stage, transform: optax.GradientTransformation) -> Callable[..., Any]:
+    """One step as a pure function `(variables, slots, batch, key) → (variables, slots, metrics)`.
+
+    Written as if there were one device: under jit with the batch axis split over a mesh the sums
+    of loss, BatchNorm and memory run over all of it.
+    """
+
+    def step(variables, slots, batch, key):
+        params, state = variables["params"], variables["state"]
+        gradient = jax.value_and_grad(functools.partial(stage.loss, train=True), has_aux=True)
+        (loss, (state, parts)), gradients = gradient(params, state, batch, key)
+        updates, slots = transform.update(gradients, slots, params)
+        params = optax.apply_updates(params, updates)
+        return {"params": params, "state": state}, slots, {"loss": loss, "parts": parts}
+
+    return step
+
+
+class _StageRun:
+    """One stage of one run: its feeds, length, optimiser and files."""
+
+    def __init__(self, config, stage, index, training, validation, workdir, digest):
+        self.config, self.stage, self.workdir, self.digest = config, stage, workdir, digest
+        self.settings = config.stages[stage.name]
+        self.lengths = [len(video) for video in training]
+        self.broken = [video.broken for video in training]
+        self.held_out = validation
+        self.videos = training
+        self.mesh = meshes.make(self.settings.batch_size)
+        self.key = jax.random.fold_in(jax.random.key(config.seed), index)
+        self._report_short(training)
+        self.steps_per_epoch = len(self.epoch_batches(0)[0])
+        epochs = self.settings.epochs
+        self.steps = self.settings.steps if epochs is None else epochs * self.steps_per_epoch
+        self.epochs = math.ceil(self.steps / self.steps_per_epoch)
+
+    def _report_short(self, training):
+        short = [
+            f"{video.name} ({len(video)} frames)"
+            for video in training
+            if not len(windows.starts(self.stage.inputs, len(video), video.broken))
+        ]
+        span = self.stage.inputs.span
+        if len(short) == len(training):
+            raise DataError(
+                f"No training video has a window of {span} whole frames: {', '.join(short)}. "
+                "Give longer videos, or a smaller input.stride."
+            )
+        if short:
+            logging.warning(
+                "%d training videos are left out, a window needs %d frames: %s",
+                len(short), span, ", ".join(short),
+            )  # fmt: skip
+
+    def epoch_batches(self, epoch):
+        return windows.batches(
+            self.stage.inputs,
+            self.lengths,
+            batch_size=self.settings.batch_size,
+            seed=self.config.seed,
+            epoch=epoch,
+            broken=self.broken,
+        )
+
+    def train(self, variables: Variables) -> Variables:
+        """From the stage's first layout to its trained one, going on where a run was stopped."""
+        transform = optim.only(
+            self.stage.optimizer(steps_per_epoch=self.steps_per_epoch, steps=self.steps),
+            self.stage.trainable,
+            variables["params"],
+        )
+        slots = transform.init(variables["params"])
+        folder = self.workdir / "checkpoints" / self.stage.name
+        with Checkpoints(folder, keep=self.config.checkpoint.keep) as checkpoints:
+            found = checkpoints.latest(variables, slots)
+            done = 0
+            if found:
+                variables, slots, position = found
+                done = position["step"]
+                logging.info("Stage %s goes on after step %d.", self.stage.name, done)
+            if done >= self.steps:
+                return variables
+            self.log = _Log(self.workdir / "metrics.jsonl", self.stage.name, done)
+            return self._epochs(transform, variables, slots, done, checkpoints)
+
+    def _epochs(self, transform, variables, slots, done, checkpoints):
+        feed = open_feed(self.config.data.backend, self.videos, self.stage.inputs)
+        store = meshes.copy(self.mesh, feed.store)
+        variables, slots = meshes.copy(self.mesh, (variables, slots))
+        pure = train_step(self.stage, transform)
+
+        @functools.partial(jax.jit, donate_argnums=(0, 1))
+        def step(variables, slots, store, item, number):
+            key = jax.random.fold_in(self.key, number)
+            variables, slots, metrics = pure(variables, slots, feed.gather(store, item), key)
+            return variables, slots, metrics | {"learning_rate": optim.learning_rate(slots)}
+
+        validate = self._validation()
+        logging.info(
+            "Stage %s: %d steps in %d epochs on %d device(s); the first step compiles.",
+            self.stage.name, self.steps, self.epochs, self.mesh.size,
+        )  # fmt: skip
+        bar = tqdm(total=self.steps, initial=done, desc=self.stage.name, unit="step", disable=None)
+        for epoch in range(done // self.steps_per_epoch, self.epochs):
+            begin = epoch * self.steps_per_epoch
+            end = min(begin + self.steps_per_epoch, self.steps)
+            rows, mask = (part[done - begin : end - begin] for part in self.epoch_batches(epoch))
+            waiting, since = [], time.perf_counter()
+            for item in feed.items(rows, mask):
+                item = meshes.split(self.mesh, item)
+                variables, slots, metrics = step(variables, slots, store, item, np.uint32(done))
+                waiting.append(metrics)
+                done += 1
+                bar.update()
+                if done % self.config.log_steps == 0 or done == end:
+                    line = self._summed(waiting, done, checkpoints)
+                    seconds = time.perf_counter() - since
+                    clips = len(waiting) * self.settings.batch_size
+                    self.log.write(done, epoch, "train", line, clips=clips, seconds=seconds)
+                    bar.set_postfix_str(f"loss {line['loss']:.5f}")
+                    waiting, since = [], time.perf_counter()
+            message = f"epoch {epoch + 1}/{self.epochs}, loss {line['loss']:.5f}"
+            if validate:
+                held = validate(variables)
+                self.log.write(done, epoch, "validation", held)
+                message += f", held out {held['loss']:.5f}"
+            logging.info("%s: %s", self.stage.name, message)
+            if (epoch + 1) % self.config.checkpoint.epochs == 0 or done == self.steps:
+                position = {"step": done, "epoch": epoch, "digest": self.digest}
+                checkpoints.save(variables, slots, position)
+        bar.close()
+        return jax.device_get(variables)
+
+    def _summed(self, waiting, done, checkpoints):
+        """Means over the steps since the last line, once all are known to be finite."""
+        values = jax.device_get(waiting)
+        losses = np.array([value["loss"] for value in values], np.float64)
+        if not np.isfinite(losses).all():
+            bad = done - len(losses) + int(np.flatnonzero(~np.isfinite(losses))[0]) + 1
+            good = checkpoints.newest()
+            where = f"the last good checkpoint is step {good}" if good else "no checkpoint yet"
+            raise TrainingError(
+                f"The loss of stage {self.stage.name} is {losses[~np.isfinite(losses)][0]} at step "
+                f"{bad}; {where} in {checkpoints.folder}. Lower "
+                f"stages.{self.stage.name}.learning_rate, or look at the data of that step."
+            )
+        parts = {
+            name: float(np.mean([value["parts"][name] for value in values], dtype=np.float64))
+            for name in values[0]["parts"]
+        }
+        rate = values[-1]["learning_rate"]
+        rate = None if rate is None else float(rate)
+        return {"loss": float(losses.mean()), "parts": parts, "learning_rate": rate}
+
+    def _validation(self):
+        """`variables → line` over the held-out windows, parts weighted by the mask; or None."""
+        if not self.held_out:
+            return None
+        rows, mask = self._in_order(self.held_out)
+        feed = open_feed(self.config.data.backend, self.held_out, self.stage.inputs)
+        store = meshes.copy(self.mesh, feed.store)
+
+        @jax.jit
+        def evaluate(variables, store, item):
+            batch = feed.gather(store, item)
+            params, state = variables["params"], variables["state"]
+            loss, (_, parts) = self.stage.loss(params, state, batch, None, train=False)
+            return {"loss": loss, **{f"parts/{name}": part for name, part in parts.items()}}
+
+        def validate(variables):
+            items = (meshes.split(self.mesh, item) for item in feed.items(rows, mask))
+            values = jax.device_get([evaluate(variables, store, item) for item in items])
+            weight = mask.sum(axis=1)
+            means = {
+                name: float(np.average([np.float64(v[name]) for v in values], weights=weight))
+                for name in values[0]
+            }
+            parts = {k.removeprefix("parts/"): v for k, v in means.items() if k != "loss"}
+            return {"loss": means["loss"], "parts": parts, "learning_rate": None}
+
+        return validate
+
+    def _in_order(self, videos):
+        return windows.in_order(
+            self.stage.inputs,
+            [len(video) for video in videos],
+            batch_size=self.settings.batch_size,
+            broken=[video.broken for video in videos],
+        )
+
+    def measure(self, variables: Variables):
+        """The stage's measurements on normal windows, also written to `statistics/`; or None."""
+        if self.stage.measure is None:
+            return None
+        videos = self.held_out or self.videos
+        feed = open_feed(self.config.data.backend, videos, self.stage.inputs)
+        params, state = variables["params"], variables["state"]
+        found = statistics.measured(
+            self.stage.measure, params, state, feed, *self._in_order(videos)
+        )
+        statistics.write(self.workdir / "statistics" / f"{self.stage.name}.npz", found)
+        return found
+
+
+class _Log:
+    """`metrics.jsonl`, cut back to the step that a run goes on from."""
+
+    def __init__(self, path: Path, stage: str, done: int):
+        self._path, self._stage = path, stage
+        lines = path.read_text().splitlines() if path.exists() else []
+        kept = [line for line in lines if self._stays(line, done)]
+        path.write_text("".join(line + "\n" for line in kept))
+
+    def _stays(self, line: str, done: int) -> bool:
+        entry = json.loads(line)
+        return entry["stage"] != self._stage or entry["step"] <= done
+
+    def write(self, step, epoch, split, line, *, clips=None, seconds=None) -> None:
+        entry = {"stage": self._stage, "step": step, "epoch": epoch, "split": split, **line}
+        if seconds is not None:
+            entry |= {"clips_per_second": clips / seconds, "seconds": seconds}
+        with self._path.open("a") as file:
+            file.write(json.dumps(entry) + "\n")

@@ -1,0 +1,109 @@
+"""The files of a run beside its checkpoints: what was asked for, on what, with what."""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from vad_jax import config as configs
+from vad_jax.data.frames import Frames, identity
+from vad_jax.types import CheckpointError
+
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "opencv-python")
+
+
+def claim(workdir: Path, config, training: Sequence[Frames], validation: Sequence[Frames]) -> str:
+    """Makes the workdir of a run, or checks that it already is this run's; returns its digest.
+
+    Raises:
+      CheckpointError: it holds a run of another config or other data; the differences are named.
+    """
+    data = {
+        "identity": identity([*training, *validation]),
+        "training": {video.name: len(video) for video in training},
+        "validation": {video.name: len(video) for video in validation},
+    }
+    if (workdir / "config.json").exists():
+        _same_run(workdir, config, data)
+    workdir.mkdir(parents=True, exist_ok=True)
+    _write(workdir / "config.json", configs.to_json(config))
+    _write(workdir / "data.json", json.dumps(data, indent=1))
+    _write(workdir / "environment.json", json.dumps(environment(), indent=1))
+    return configs.digest(config, data["identity"])
+
+
+def read(workdir: Path) -> tuple[Any, dict[str, Any]]:
+    """The completed config of a run and what data it saw.
+
+    Raises:
+      CheckpointError: this is no workdir of a run.
+    """
+    try:
+        config = configs.from_json((workdir / "config.json").read_text())
+        data = json.loads((workdir / "data.json").read_text())
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise CheckpointError(
+            f"{workdir} holds no run ({Path(error.filename).name} is missing): give the folder "
+            "that `vad_jax.train` wrote."
+        ) from None
+    except json.JSONDecodeError as error:
+        raise CheckpointError(f"{workdir}: damaged config.json or data.json ({error}).") from error
+    return configs.complete(config), data
+
+
+def environment() -> dict[str, Any]:
+    """Versions, machine, devices and the time of day: for people, never compared."""
+    import jax
+
+    versions = {}
+    for name in _PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    devices = jax.devices()
+    return {
+        "vad_jax": metadata.version("vad_jax"),
+        "python": platform.python_version(),
+        "packages": versions,
+        "platform": platform.platform(),
+        "device": f"{len(devices)} x {devices[0].device_kind}",
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _same_run(workdir: Path, config, data: dict[str, Any]) -> None:
+    stored, seen = read(workdir)
+    differences = configs.difference(config, stored)
+    differences = [line for line in differences if not _longer(line, config, stored)]
+    if seen["identity"] != data["identity"]:
+        differences.append("data: other videos, lengths or bytes than those of the run")
+    if differences:
+        raise CheckpointError(
+            f"{workdir} holds a run of another config:\n  "
+            + "\n  ".join(differences)
+            + "\nGive another --workdir, or the config of that run."
+        )
+
+
+def _longer(line: str, ours, theirs) -> bool:
+    """More epochs of a constant rate go on with the same run; a cosine would be another one."""
+    key = line.split(":")[0].split(".")
+    if key[0] != "stages" or key[-1] not in ("epochs", "steps"):
+        return False
+    now, then = ours.stages[key[1]], theirs.stages[key[1]]
+    both = now[key[2]], then[key[2]]
+    return now.schedule == "constant" and None not in both and both[0] > both[1]
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(text + "\n")
+    temporary.replace(path)

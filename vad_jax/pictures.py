@@ -1,0 +1,113 @@
+"""Pictures of single frames: what came in, what the method made of it, where they differ."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from vad_jax.data.windows import frame_indices
+from vad_jax.detector import Detector
+from vad_jax.scoring import compiled
+
+_NUMBER = 6  # of each kind
+_APART = 15  # frames between two pictures of one video
+_HEIGHT = 240  # pixels of a panel
+
+
+def draw(detector: Detector, videos, scored, folder: Path) -> list[dict]:
+    """Draws the strongest hits, the worst false alarms and the worst misses.
+
+    They are chosen by the `online` score. The error maps are made with the trained state, not with
+    a state that test frames have moved.
+
+    Args:
+      detector: what scored.
+      videos: the decoded test videos.
+      scored: their scores and labels.
+      folder: gets the pictures and `index.json`; what was in it before is removed.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    entries = []
+    scores = scored.scores["online_smoothed"]
+    for kind, label, sign in (("hit", 1, -1), ("false_alarm", 0, -1), ("miss", 1, 1)):
+        for video, frame in _chosen(scores, scored.labels, label, sign):
+            panel, low, high = _panel(detector, videos[video], frame)
+            file = f"{kind}_{len(entries):02d}.png"
+            cv2.imwrite(str(folder / file), panel)
+            caption = f"frame · output · squared error, colours {low:.3g} to {high:.3g}"
+            entries.append(
+                {
+                    "file": file,
+                    "video": scored.names[video],
+                    "frame": int(frame),
+                    "score": float(scores[video][frame]),
+                    "label": int(scored.labels[video][frame]),
+                    "kind": kind,
+                    "caption": caption,
+                }
+            )
+    (folder / "index.json").write_text(json.dumps(entries, indent=1))
+    return entries
+
+
+def _chosen(scores, labels, label, sign) -> list[tuple[int, int]]:
+    """(video, frame) of the most extreme scores of a class, some frames apart."""
+    every = [
+        (sign * value, video, frame)
+        for video, row in enumerate(scores)
+        for frame, value in enumerate(row)
+        if labels[video][frame] == label and np.isfinite(value)
+    ]
+    chosen: list[tuple[int, int]] = []
+    for _, video, frame in sorted(every):
+        if len(chosen) == _NUMBER:
+            break
+        if all(video != v or abs(frame - f) >= _APART for v, f in chosen):
+            chosen.append((video, frame))
+    return chosen
+
+
+def _panel(detector: Detector, video, frame: int) -> tuple[np.ndarray, float, float]:
+    """Frame, output and error side by side in BGR, and the range of the error's colours."""
+    method, variables = detector.method, detector.variables
+    spec = method.inputs
+    offset = spec.scored[len(spec.scored) // 2]
+    first = np.clip(frame - spec.stride * offset, 0, len(video) - spec.span)
+    clip = video.read(frame_indices(spec, first))
+    batch = {
+        "frames": np.array(clip)[None],
+        "mask": np.ones(1, bool),
+        "video": np.zeros(1, np.int32),
+        "frame": np.full(1, first, np.int32),
+    }
+    _, scores = compiled(method, maps=True)(variables, method.start(variables), batch)
+    error = np.asarray(scores.maps, np.float32)[0, spec.scored.index(offset)]
+    images = method.pictures(variables, batch)
+    shown = [_byte_image(np.asarray(images[name])[0], spec.colour) for name in ("target", "output")]
+    low, high = 0.0, max(float(error.max()), 1e-12)
+    heat = cv2.applyColorMap((error / high * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
+    panels = [_enlarged(image) for image in (*shown, heat)]
+    return np.concatenate(panels, axis=1), low, high
+
+
+def _byte_image(image: np.ndarray, colour: str) -> np.ndarray:
+    """`[h, w, c]` in 0..1 as BGR bytes."""
+    image = (np.clip(image.astype(np.float32), 0, 1) * 255).round().astype(np.uint8)
+    if colour == "grey":
+        return cv2.cvtColor(image[..., :1], cv2.COLOR_GRAY2BGR)
+    return image[..., ::-1] if colour == "rgb" else image
+
+
+def _enlarged(image: np.ndarray) -> np.ndarray:
+    height, width = image.shape[:2]
+    scale = _HEIGHT / height
+    return cv2.resize(
+        np.ascontiguousarray(image),
+        (round(width * scale), _HEIGHT),
+        interpolation=cv2.INTER_NEAREST if scale > 1 else cv2.INTER_AREA,
+    )

@@ -1,0 +1,64 @@
+"""Trains a method from raw footage and evaluates it.
+
+    python -m vad_jax.train --config=configs/quickstart.py [--workdir=runs/quickstart]
+        [--config.KEY=VALUE ...]
+
+Given again, the same command goes on where it was stopped.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from absl import flags, logging
+
+from vad_jax import cli
+
+
+def train(config, workdir: str | Path) -> dict[str, Any] | None:
+    """Trains the config's method; returns the metrics where it is evaluated at the end.
+
+    Args:
+      config: as a config file makes it.
+      workdir: of this run; made, or gone on with.
+
+    Raises:
+      VadError: bad config or data, a workdir of another run, a loss that is not finite.
+    """
+    import vad_jax
+    from vad_jax import config as configs
+    from vad_jax import evaluate
+    from vad_jax.data import splits
+    from vad_jax.learning import loop
+    from vad_jax.learning import workdir as workdirs
+
+    config, workdir = configs.complete(config), Path(workdir)
+    method = vad_jax.create(config)
+    dataset = splits.find(config.data)
+    training, validation = splits.training(dataset, config.data, method.stages[0].inputs)
+    digest = workdirs.claim(workdir, config, training, validation)
+    init = vad_jax.load(config.init_from).variables if config.init_from else None
+    loop.train(method, config, training, validation, workdir, digest=digest, init=init)
+    if not config.evaluate_at_end:
+        return None
+    if dataset.labels is None:
+        logging.warning("%s has no labels: not evaluated.", dataset.root)
+        return None
+    return evaluate.evaluate(workdir)
+
+
+def main() -> dict[str, Any] | None:
+    config = cli.config_of(flags.FLAGS.config)
+    return train(config, flags.FLAGS.workdir or _default_workdir(flags.FLAGS.config))
+
+
+def _default_workdir(path: str) -> Path:
+    file, _, preset = path.partition(":")
+    return Path("runs") / "_".join(filter(None, (Path(file).stem, preset)))
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("config", "configs/quickstart.py", "Config file, or FILE:PRESET.")
+    flags.DEFINE_string("workdir", None, "Where the run is kept; default runs/FILE_PRESET.")
+    cli.run(main)
