@@ -17,7 +17,7 @@ def tiny(config):
 
 
 def ped2(config):
-    """The paper's setting, frame prediction: 256x256 colour, 60 epochs; published 97.0 micro AUC."""
+    """The paper's setting, frame prediction: 256x256, 60 epochs; published 97.0 micro AUC."""
     config.data.update(name="ucsd_ped2", root="data/ped2")
 
 
@@ -39,7 +39,7 @@ def ped2_small(config):
     config.input.update(height=64, width=64, channels=1)
     config.width = 16
     config.data.validation = ("15", "16")
-    config.stages.train.epochs = 16
+    config.stages.train.epochs = 12
 
 
 def ped2_small_reconstruction(config):

@@ -5,6 +5,10 @@ from pathlib import Path
 import jax
 import pytest
 
+from vad_jax import config as configs
+from vad_jax import train
+from vad_jax.data import synthetic
+
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -17,6 +21,58 @@ def x64():
     jax.config.update("jax_enable_x64", True)
     yield
     jax.config.update("jax_enable_x64", False)
+
+
+@pytest.fixture(scope="module")
+def quick_compilation():
+    """Compiles fast rather than for speed, for one module of many small programs."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(scope="session")
+def synthetic_root(tmp_path_factory):
+    """The synthetic set as a generic folder."""
+    return synthetic.write(tmp_path_factory.mktemp("data") / "synthetic")
+
+
+@pytest.fixture(scope="session")
+def run_config(synthetic_root, tmp_path_factory):
+    """A function that makes the config of a run of seconds; keys by `section__name`."""
+
+    def make(**changes):
+        config = configs.defaults("mnad")
+        config.update_from_flattened_dict(
+            {
+                "data.name": "synthetic",
+                "data.root": str(synthetic_root),
+                "data.cache": str(tmp_path_factory.getbasetemp() / "cache"),
+                "data.validation": ("05",),
+                "data.backend": "resident",
+                "input.height": 16,
+                "input.width": 16,
+                "input.channels": 1,
+                "input.step": 4,
+                "width": 4,
+                "memory.items": 4,
+                "stages.train.epochs": 2,
+                "stages.train.learning_rate": 1e-3,
+                "log_steps": 10,
+            }
+        )
+        config.update_from_flattened_dict({k.replace("__", "."): v for k, v in changes.items()})
+        return configs.complete(config)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def finished_run(run_config, tmp_path_factory):
+    """The workdir of a small run, trained and evaluated, and the metrics it gave."""
+    workdir = tmp_path_factory.mktemp("runs") / "finished"
+    metrics = train.train(run_config(), workdir)
+    return workdir, metrics
 
 
 @pytest.fixture(scope="session")

@@ -6,12 +6,14 @@ import ast
 import difflib
 import importlib.util
 import json
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from absl import app, flags, logging
+from absl import app, flags
+from absl import logging as absl_logging
 
 from vad_jax.config import flatten
 from vad_jax.types import ConfigError, VadError
@@ -25,13 +27,20 @@ def run(main: Callable[[], dict[str, Any] | None]) -> None:
     `main` returns the figures that `--json` prints as the last line.
     """
     flags.DEFINE_bool("json", False, "Print the figures as one last line of JSON.")
-    logging.set_verbosity(logging.INFO)
-    logging.use_absl_handler()
-    logging.get_absl_handler().setFormatter(None)
+    _log_to_stderr()
     try:
         app.run(lambda _: _guarded(main), flags_parser=_parse)
     except VadError as error:
         _stop(error)
+
+
+def _log_to_stderr() -> None:
+    """Our own messages plainly; of the libraries only warnings (Orbax says a page a checkpoint)."""
+    ours = logging.getLogger("vad_jax")
+    ours.addHandler(logging.StreamHandler())
+    ours.setLevel(logging.INFO)
+    ours.propagate = False
+    absl_logging.set_verbosity(absl_logging.WARNING)
 
 
 def _parse(argv: Sequence[str]) -> list[str]:

@@ -19,7 +19,7 @@ from vad_jax.types import CheckpointError, DataError, Method, Variables
 
 
 class Result(NamedTuple):
-    """The frames of one video. `score` `[F]`, higher = stranger, NaN = none; `parts` name → `[F]`."""
+    """The frames of one video: `score` `[F]`, higher = stranger, NaN = none; `parts` by name."""
 
     score: np.ndarray
     parts: dict[str, np.ndarray]

@@ -71,7 +71,7 @@ class Stream:
         self._buffer, self._waiting = WindowBuffer(method.inputs), []
 
     def push(self, frame: np.ndarray | None) -> list[tuple[np.ndarray, Scores]]:
-        """Takes the next frame; returns batches of finished windows: first frames, device arrays."""
+        """Takes the next frame; returns finished batches: first frames, and parts on the device."""
         self._waiting += self._buffer.push(frame)
         return list(self._batches(flush=False))
 

@@ -8,12 +8,15 @@ Given again, the same command goes on where it was stopped.
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
-from absl import flags, logging
+from absl import flags
 
 from vad_jax import cli
+
+log = logging.getLogger(__name__)
 
 
 def train(config, workdir: str | Path) -> dict[str, Any] | None:
@@ -43,7 +46,7 @@ def train(config, workdir: str | Path) -> dict[str, Any] | None:
     if not config.evaluate_at_end:
         return None
     if dataset.labels is None:
-        logging.warning("%s has no labels: not evaluated.", dataset.root)
+        log.warning("%s has no labels: not evaluated.", dataset.root)
         return None
     return evaluate.evaluate(workdir)
 

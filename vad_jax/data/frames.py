@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -20,12 +21,13 @@ from typing import Literal
 
 import cv2
 import numpy as np
-from absl import logging
 from tqdm import tqdm
 
 from vad_jax.data.folder import Source
 from vad_jax.data.video import Colour, Unreadable, pictures, resized
 from vad_jax.types import ConfigError, DataError
+
+log = logging.getLogger(__name__)
 
 FORMAT = 1  # of a cache entry; part of its key
 THREADS = 4  # OpenCV decodes without the interpreter's lock
@@ -176,7 +178,7 @@ class Store:
             about = json.loads((entry / "about.json").read_text())
             array = np.load(entry / "frames.npy", mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError) as error:
-            logging.warning("Decoding %s again: its cache is damaged (%s).", source.name, error)
+            log.warning("Decoding %s again: its cache is damaged (%s).", source.name, error)
             shutil.rmtree(entry)
             return None
         frames = Frames(
@@ -317,14 +319,14 @@ def _of_one_size(answers: Iterable[Frames | DataError]) -> Iterator[Frames | Dat
 def _report(kept: list[Frames], lost: list[DataError]) -> None:
     for frames in kept:
         if frames.broken:
-            logging.warning(
+            log.warning(
                 "Video %s: %d of %d frames cannot be read and are skipped: %s.",
                 frames.name, len(frames.broken), len(frames), ", ".join(map(str, frames.broken)),
             )  # fmt: skip
     for error in lost:
-        logging.warning("Left out, nothing readable: %s", error)
+        log.warning("Left out, nothing readable: %s", error)
     if lost or any(frames.broken for frames in kept):
-        logging.warning(
+        log.warning(
             "data.on_bad_frame=skip: %d frames of %d videos skipped, %d videos left out.",
             sum(len(f.broken) for f in kept), len(kept), len(lost),
         )  # fmt: skip

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
-
-from absl import logging
 
 from vad_jax.data.datasets import Dataset, open_dataset
 from vad_jax.data.folder import Source
 from vad_jax.data.frames import Frames, decode
 from vad_jax.types import ConfigError, DataError, InputSpec
+
+log = logging.getLogger(__name__)
 
 
 def find(settings) -> Dataset:
@@ -23,9 +24,9 @@ def find(settings) -> Dataset:
         raise ConfigError("data.root is not set: give the folder with --config.data.root=FOLDER.")
     dataset = open_dataset(settings.name, settings.root, labels=settings.labels)
     for note in dataset.notes:
-        logging.warning("%s: %s", dataset.root, note)
+        log.warning("%s: %s", dataset.root, note)
     if dataset.ignored:
-        logging.info("%s: %d entries ignored (junk, _gt folders)", dataset.root, dataset.ignored)
+        log.info("%s: %d entries ignored (junk, _gt folders)", dataset.root, dataset.ignored)
     return dataset
 
 

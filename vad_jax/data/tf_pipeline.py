@@ -18,6 +18,7 @@ _THREADS = 2  # tf.data's threads compete with XLA for the cores
 def _tensorflow():
     """TensorFlow, kept away from the accelerators that JAX needs; 5 s and 700 MB, so only here."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # no kernels needed; it prints a page
     import tensorflow as tf
 
     for kind in ("GPU", "TPU"):

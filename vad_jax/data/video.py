@@ -6,6 +6,7 @@ Frames are uint8 `[H, W, C]` in the order of channels asked for: `bgr` and `rgb`
 
 from __future__ import annotations
 
+import logging
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,10 +14,11 @@ from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
-from absl import logging
 
 from vad_jax.data.folder import Source
 from vad_jax.types import DataError
+
+log = logging.getLogger(__name__)
 
 Colour = Literal["rgb", "bgr", "grey"]
 
@@ -152,7 +154,7 @@ def _file(source: Source, colour: Colour) -> Iterator[np.ndarray]:
             )
         counted = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
         if counted != position:
-            logging.warning(
+            log.warning(
                 "Video %s: %d frames decoded, its container says %d (%s). The decoder counts.",
                 source.name, position, counted, path,
             )  # fmt: skip

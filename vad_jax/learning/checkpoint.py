@@ -5,15 +5,17 @@ The slots are kept by path, so that a file does not depend on Optax's class name
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
-from absl import logging
 
 from vad_jax.learning import optim
 from vad_jax.types import CheckpointError, Variables
+
+log = logging.getLogger(__name__)
 
 
 class Checkpoints:
@@ -74,7 +76,7 @@ class Checkpoints:
                 )
             except (ValueError, OSError, KeyError) as error:
                 failures.append(f"step {step}: {_first_line(error)}")
-                logging.warning("%s: skipped %s", self.folder, failures[-1])
+                log.warning("%s: skipped %s", self.folder, failures[-1])
                 continue
             slots = jax.tree.unflatten(jax.tree.structure(slots), found.slots.values())
             return found.variables, slots, found.position

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -17,7 +18,6 @@ from typing import Any
 import jax
 import numpy as np
 import optax
-from absl import logging
 from tqdm import tqdm
 
 from vad_jax.data import windows
@@ -27,6 +27,8 @@ from vad_jax.learning import mesh as meshes
 from vad_jax.learning import optim, statistics
 from vad_jax.learning.checkpoint import Checkpoints
 from vad_jax.types import DataError, Method, Stage, TrainingError, Variables
+
+log = logging.getLogger(__name__)
 
 
 def train(
@@ -119,7 +121,7 @@ class _StageRun:
                 "Give longer videos, or a smaller input.stride."
             )
         if short:
-            logging.warning(
+            log.warning(
                 "%d training videos are left out, a window needs %d frames: %s",
                 len(short), span, ", ".join(short),
             )  # fmt: skip
@@ -149,7 +151,7 @@ class _StageRun:
             if found:
                 variables, slots, position = found
                 done = position["step"]
-                logging.info("Stage %s goes on after step %d.", self.stage.name, done)
+                log.info("Stage %s goes on after step %d.", self.stage.name, done)
             if done >= self.steps:
                 return variables
             self.log = _Log(self.workdir / "metrics.jsonl", self.stage.name, done)
@@ -168,7 +170,7 @@ class _StageRun:
             return variables, slots, metrics | {"learning_rate": optim.learning_rate(slots)}
 
         validate = self._validation()
-        logging.info(
+        log.info(
             "Stage %s: %d steps in %d epochs on %d device(s); the first step compiles.",
             self.stage.name, self.steps, self.epochs, self.mesh.size,
         )  # fmt: skip
@@ -196,7 +198,7 @@ class _StageRun:
                 held = validate(variables)
                 self.log.write(done, epoch, "validation", held)
                 message += f", held out {held['loss']:.5f}"
-            logging.info("%s: %s", self.stage.name, message)
+            log.info("%s: %s", self.stage.name, message)
             if (epoch + 1) % self.config.checkpoint.epochs == 0 or done == self.steps:
                 position = {"step": done, "epoch": epoch, "digest": self.digest}
                 checkpoints.save(variables, slots, position)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import jax
 import numpy as np
-from absl import logging
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+log = logging.getLogger(__name__)
 
 
 def make(batch_size: int, devices: list[jax.Device] | None = None) -> Mesh:
@@ -15,7 +17,7 @@ def make(batch_size: int, devices: list[jax.Device] | None = None) -> Mesh:
     devices = jax.devices() if devices is None else devices
     number = max(n for n in range(1, len(devices) + 1) if batch_size % n == 0)
     if number < len(devices):
-        logging.warning(
+        log.warning(
             "A batch of %d does not divide over %d devices: %d are used. Choose a batch size that "
             "is a multiple of %d.", batch_size, len(devices), number, len(devices)
         )  # fmt: skip

@@ -27,14 +27,19 @@ class BatchNorm(nn.Module):
         running_var = self.variable("batch_stats", "var", jnp.ones, channels, scale.dtype)
         values = x.astype(scale.dtype)
         if train:
-            rows = mask[:, None, None, None]
-            number = jnp.sum(mask) * (x.shape[1] * x.shape[2])
-            n = jnp.maximum(number, 1).astype(scale.dtype)
-            mean = jnp.sum(jnp.where(rows, values, 0), axis=(0, 1, 2)) / n
-            centred = jnp.where(rows, values - mean[None, None, None], 0)
-            var = jnp.sum(jnp.square(centred), axis=(0, 1, 2)) / n
+            # First over each image, then over those that count: no pass over x for the mask.
+            images = jnp.sum(mask)
+            n = images.astype(scale.dtype) * (x.shape[1] * x.shape[2])
+
+            def over_rows(per_image):
+                kept = jnp.where(mask[:, None], per_image, 0)
+                return jnp.sum(kept, axis=0) / jnp.maximum(images, 1).astype(scale.dtype)
+
+            mean = over_rows(jnp.mean(values, axis=(1, 2)))
+            centred = values - mean[None, None, None]
+            var = over_rows(jnp.mean(jnp.square(centred), axis=(1, 2)))
             if not self.is_initializing():
-                keep = jnp.where(number > 0, self.momentum, 1.0).astype(scale.dtype)
+                keep = jnp.where(images > 0, self.momentum, 1.0).astype(scale.dtype)
                 unbiased = var * n / jnp.maximum(n - 1, 1)
                 running_mean.value = keep * running_mean.value + (1 - keep) * mean
                 running_var.value = keep * running_var.value + (1 - keep) * unbiased

@@ -1,0 +1,141 @@
+"""Training runs: what they write, how they go on, what stops them."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+import vad_jax
+from vad_jax import train
+from vad_jax.data import splits
+from vad_jax.learning import loop, statistics
+from vad_jax.types import CheckpointError, ConfigError, DataError, TrainingError
+
+
+def lines(workdir):
+    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+
+
+def without_times(entries):
+    return [
+        {k: v for k, v in entry.items() if k not in ("clips_per_second", "seconds")}
+        for entry in entries
+    ]
+
+
+def videos(config):
+    method = vad_jax.create(config)
+    return method, splits.training(splits.find(config.data), config.data, method.inputs)
+
+
+def test_a_run_leaves_all_its_files(finished_run):
+    workdir, _ = finished_run
+    expected = {
+        "config.json", "data.json", "environment.json", "metrics.jsonl", "normal.npz",
+        "checkpoints", "scores.npz", "metrics.json", "report.html", "pictures",
+    }  # fmt: skip
+    assert expected <= {path.name for path in workdir.iterdir()}
+
+
+def test_the_log_has_losses_rates_speed_and_held_out_losses(finished_run):
+    entries = lines(finished_run[0])
+    training = [entry for entry in entries if entry["split"] == "train"]
+    validation = [entry for entry in entries if entry["split"] == "validation"]
+    assert len(validation) == 2
+    assert set(training[0]["parts"]) == {"pixel", "compact", "separate"}
+    assert all(entry["clips_per_second"] > 0 for entry in training)
+    rates = [entry["learning_rate"] for entry in training]
+    assert rates[0] == pytest.approx(1e-3)
+    assert rates[-1] == pytest.approx(5e-4)
+    assert validation[-1]["loss"] < validation[0]["loss"]
+
+
+def test_statistics_of_normal_clips_come_from_the_held_out_video(finished_run):
+    found = statistics.read(finished_run[0] / "normal.npz")
+    assert {"psnr", "distance", "point_score", "updated"} <= set(found)
+    assert found["psnr"]["count"] == 29  # windows of 5 at step 4 in 120 frames
+    assert found["psnr"]["min"] <= found["psnr"]["mean"] <= found["psnr"]["max"]
+    with np.load(finished_run[0] / "normal.npz") as arrays:
+        assert str(arrays["source"]) == "held-out"
+
+
+def test_a_stopped_run_goes_on_to_the_same_bits(run_config, tmp_path):
+    config = run_config(evaluate_at_end=False)
+    method, (training, validation) = videos(config)
+    whole, halves = tmp_path / "whole", tmp_path / "halves"
+    for folder in (whole, halves):
+        folder.mkdir()
+    expected = loop.train(method, config, training, validation, whole, digest="d")
+
+    class Stopped(Exception):
+        pass
+
+    original = loop._Log.write
+
+    def write(self, step, epoch, split, line, **options):
+        original(self, step, epoch, split, line, **options)
+        if step > 29:  # in the second epoch, behind the first checkpoint
+            raise Stopped
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop._Log, "write", write)
+        with pytest.raises(Stopped):
+            loop.train(method, config, training, validation, halves, digest="d")
+    assert lines(halves)[-1]["step"] > 29
+    resumed = loop.train(method, config, training, validation, halves, digest="d")
+    jax.tree.map(np.testing.assert_array_equal, resumed, expected)
+    assert without_times(lines(halves)) == without_times(lines(whole))
+
+
+def test_both_backends_train_to_the_same_bits(run_config, tmp_path):
+    results = []
+    for backend in ("tf", "resident"):
+        config = run_config(data__backend=backend, stages__train__epochs=1)
+        method, (training, validation) = videos(config)
+        folder = tmp_path / backend
+        folder.mkdir()
+        results.append(loop.train(method, config, training, validation, folder, digest="d"))
+    jax.tree.map(np.testing.assert_array_equal, *results)
+
+
+def test_a_loss_that_is_not_finite_stops_and_names_step_and_checkpoint(run_config, tmp_path):
+    config = run_config(stages__train__learning_rate=1e30, log_steps=5)
+    method, (training, validation) = videos(config)
+    with pytest.raises(TrainingError, match=r"stage train is \w+ at step \d+; no checkpoint yet"):
+        loop.train(method, config, training, validation, tmp_path, digest="d")
+
+
+def test_a_workdir_of_another_config_is_refused_with_the_difference(run_config, finished_run):
+    with pytest.raises(CheckpointError, match=r"(?s)another config.*width: 8 here, 4 there"):
+        train.train(run_config(width=8), finished_run[0])
+
+
+def test_more_epochs_of_a_cosine_are_another_run(run_config, finished_run):
+    with pytest.raises(CheckpointError, match=r"stages.train.epochs: 3 here, 2 there"):
+        train.train(run_config(stages__train__epochs=3), finished_run[0])
+
+
+def test_a_run_can_start_from_an_earlier_one(run_config, finished_run, tmp_path):
+    config = run_config(init_from=str(finished_run[0]), evaluate_at_end=False)
+    train.train(config, tmp_path / "second")
+    first, second = lines(finished_run[0])[0], lines(tmp_path / "second")[0]
+    assert second["loss"] < first["loss"] / 2
+
+
+def test_held_out_names_must_be_training_videos(run_config, tmp_path):
+    with pytest.raises(ConfigError, match=r"data.validation names 99; the training videos are 01"):
+        train.train(run_config(data__validation=("99",)), tmp_path / "run")
+
+
+def test_videos_shorter_than_a_window_are_an_error_only_if_none_is_left(run_config, tmp_path):
+    config = run_config(input__stride=40)
+    with pytest.raises(DataError, match=r"No training video has a window of 161 whole frames"):
+        train.train(config, tmp_path / "run")
+
+
+def test_no_root_is_named(run_config, tmp_path):
+    config = run_config()
+    config.data.root = None
+    with pytest.raises(ConfigError, match=r"data.root is not set"):
+        train.train(config, tmp_path / "run")
