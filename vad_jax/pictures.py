@@ -91,7 +91,8 @@ def _panel(detector: Detector, video, frame: int) -> tuple[np.ndarray, float, fl
     shown = [_byte_image(np.asarray(images[name])[0], spec.colour) for name in ("target", "output")]
     low, high = 0.0, max(float(error.max()), 1e-12)
     heat = cv2.applyColorMap((error / high * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
-    panels = [_enlarged(image) for image in (*shown, heat)]
+    aspect = video.source_size[1] / video.source_size[0]
+    panels = [_enlarged(image, aspect) for image in (*shown, heat)]
     return np.concatenate(panels, axis=1), low, high
 
 
@@ -103,11 +104,11 @@ def _byte_image(image: np.ndarray, colour: str) -> np.ndarray:
     return image[..., ::-1] if colour == "rgb" else image
 
 
-def _enlarged(image: np.ndarray) -> np.ndarray:
-    height, width = image.shape[:2]
-    scale = _HEIGHT / height
+def _enlarged(image: np.ndarray, aspect: float) -> np.ndarray:
+    """The image at the panel's height and the raw video's shape."""
+    enlarging = _HEIGHT > image.shape[0]
     return cv2.resize(
         np.ascontiguousarray(image),
-        (round(width * scale), _HEIGHT),
-        interpolation=cv2.INTER_NEAREST if scale > 1 else cv2.INTER_AREA,
+        (round(_HEIGHT * aspect), _HEIGHT),
+        interpolation=cv2.INTER_NEAREST if enlarging else cv2.INTER_AREA,
     )

@@ -33,7 +33,10 @@ _WINDOWS = {  # frames, sees, target
 
 def defaults() -> dict[str, Any]:
     """The published setting; a placeholder is filled by `complete` from task and variant."""
-    number = config_dict.placeholder(float)
+
+    def number():  # a new one for each key: one placeholder in two places is one value
+        return config_dict.placeholder(float)
+
     return {
         "variant": "code",
         "task": "prediction",
@@ -41,8 +44,8 @@ def defaults() -> dict[str, Any]:
         "input": {"height": 256, "width": 256, "channels": 3, "stride": 1, "step": 1},
         # To be read as config.memory["items"]: a ConfigDict has methods `items` and `update`.
         "memory": {"items": 10, "update": "gated", "reset": config_dict.placeholder(str)},
-        "gate": {"threshold": number, "error": "square"},
-        "weights": {"compact": number, "separate": number, "score": number},
+        "gate": {"threshold": number(), "error": "square"},
+        "weights": {"compact": number(), "separate": number(), "score": number()},
         "margin": 1.0,
         "stage_names": ("train",),
         "stages": {
@@ -50,7 +53,7 @@ def defaults() -> dict[str, Any]:
                 "epochs": 60,
                 "steps": config_dict.placeholder(int),
                 "batch_size": 4,
-                "learning_rate": number,
+                "learning_rate": number(),
                 "schedule": "cosine",
             }
         },
