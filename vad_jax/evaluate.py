@@ -77,7 +77,7 @@ def evaluate(
             "config": json.loads(config.to_json_best_effort()),
             "checkpoint": {"step": detector.about["step"], "chosen": "last"},
             "environment": about,
-            "reproduce": f"python -m vad_jax.evaluate --workdir={workdir}",
+            "command": f"python -m vad_jax.evaluate --workdir={workdir}",
             "seconds": round(time.perf_counter() - began, 1),
         },
     )

@@ -106,7 +106,7 @@ def _byte_image(image: np.ndarray, colour: str) -> np.ndarray:
 
 def _enlarged(image: np.ndarray, aspect: float) -> np.ndarray:
     """The image at the panel's height and the raw video's shape."""
-    enlarging = _HEIGHT > image.shape[0]
+    enlarging = image.shape[0] < _HEIGHT
     return cv2.resize(
         np.ascontiguousarray(image),
         (round(_HEIGHT * aspect), _HEIGHT),

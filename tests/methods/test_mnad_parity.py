@@ -3,65 +3,34 @@
 The arrays are described in `tests/data/README.md`; weights come from a recipe, by name.
 """
 
-import json
-import zlib
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 from sklearn.metrics import roc_auc_score
+from support.mnad import (
+    EVAL,
+    FRAMES,
+    TENSORS,
+    TEST,
+    TRAIN,
+    agrees,
+    batch,
+    fixture_config,
+    items,
+    nchw,
+    weights,
+    windows,
+)
 
-from vad_jax import config as configs
 from vad_jax import create
 from vad_jax.interop import torch
 from vad_jax.methods import mnad
 from vad_jax.nets import memory
 from vad_jax.nets.pixels import numbers
 
-DATA = Path(__file__).resolve().parents[1] / "data"
-TENSORS = json.loads((DATA / "mnad_tensors.json").read_text())
-FRAMES = dict(np.load(DATA / "mnad_frames.npz"))
-EVAL, TRAIN, TEST = (dict(np.load(DATA / f"mnad_{name}.npz")) for name in ("eval", "train", "test"))
-ABSOLUTE = 1e-8
-
 pytestmark = pytest.mark.usefixtures("x64")
-
-
-def recipe(shape, name, kind):
-    """The fixture's weights: a normal draw seeded by the tensor's name."""
-    z = np.random.RandomState(zlib.crc32(name.encode())).standard_normal(shape)
-    if kind in ("conv_kernel", "convt_kernel"):
-        fan_in = shape[1] if kind == "conv_kernel" else shape[0]
-        return z * np.sqrt(2 / (fan_in * 9))
-    return {
-        "bias": 0.05 * z,
-        "bn_weight": 1 + 0.1 * z,
-        "bn_bias": 0.1 * z,
-        "bn_mean": 0.1 * z,
-        "bn_var": np.abs(1 + 0.1 * z),
-        "bn_count": np.zeros(shape, np.int64),
-    }[kind]
-
-
-def weights(task):
-    rows = TENSORS[task]
-    return {row["name"]: recipe(row["shape"], row["name"], row["kind"]) for row in rows}
-
-
-def items():
-    z = np.random.RandomState(zlib.crc32(b"m_items")).standard_normal((10, 512))
-    return z / np.linalg.norm(z, axis=1, keepdims=True)
-
-
-def fixture_config(**changes):
-    config = configs.defaults("mnad")
-    config.input.update(height=64, width=64)
-    config.stages.train.schedule = "constant"
-    config.update_from_flattened_dict(changes)
-    return configs.complete(config)
 
 
 @pytest.fixture(scope="module")
@@ -72,37 +41,6 @@ def recipe_variables(x64):
 @pytest.fixture(scope="module")
 def model(x64):
     return mnad.model(fixture_config())
-
-
-def nchw(array):
-    """Our array in torch layout."""
-    array = np.asarray(array)
-    return np.moveaxis(array, -1, 1) if array.ndim == 4 else array
-
-
-def agrees(arrays, key, ours, *, atol=ABSOLUTE):
-    """Compares with an array that is stored whole, or as norm and strided sample."""
-    ours = np.asarray(ours)
-    if key in arrays:
-        np.testing.assert_allclose(ours, arrays[key], rtol=0, atol=atol, err_msg=key)
-        return
-    expected = arrays[f"{key}#sample"]
-    flat = ours.ravel()
-    strides = (1 if flat.size <= n else (flat.size // n) | 1 for n in (96, 256, 512, 1024, 2048))
-    stride = next(s for s in strides if flat[::s].size == expected.size)
-    np.testing.assert_allclose(flat[::stride], expected, rtol=0, atol=atol, err_msg=key)
-    np.testing.assert_allclose(np.linalg.norm(ours), arrays[f"{key}#norm"], rtol=1e-9, atol=atol)
-
-
-def batch(frames, *, mask=None):
-    rows = len(frames)
-    mask = np.ones(rows, bool) if mask is None else mask
-    numbering = np.arange(rows, dtype=np.int32)
-    return {"frames": frames, "mask": mask, "video": 0 * numbering, "frame": numbering}
-
-
-def windows(frames):
-    return np.stack([frames[i : i + 5] for i in range(len(frames) - 4)])
 
 
 class TestMemoryAlone:
@@ -181,7 +119,7 @@ class TestEvaluationMode:
         return example, target, features, skips
 
     def test_layer_by_layer(self, model, recipe_variables):
-        example, _, features, skips = self.forward(model, recipe_variables)
+        example, _, features, _skips = self.forward(model, recipe_variables)
         check_layers(model, recipe_variables, example, EVAL, "eval", train=False)
         agrees(EVAL, "eval/fea", nchw(features))
 

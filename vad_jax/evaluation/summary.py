@@ -101,6 +101,12 @@ def summarise(
         {
             "version": VERSION,
             "protocols": figures,
+            "results": _results(scored, truth, draw),
+            "part_means": {
+                name: float(np.nanmean(np.concatenate(videos)))
+                for name, videos in scored.parts.items()
+                if not all(np.isnan(video).all() for video in videos)
+            },
             "per_video": _per_video(scored, truth, scores),
             "controls": tables,
             "beats_controls": beaten,
@@ -170,6 +176,17 @@ def _figure(name, labels, scores, draw):
         "replicates": interval.replicates,
         "dropped": interval.dropped,
     } | more
+
+
+def _results(scored, truth, draw):
+    """The compared figures of the fusion's further results: `result → protocol → variant`."""
+    found: dict[str, Any] = {}
+    for key, videos in scored.results.items():
+        result, protocol, variant = key.rsplit("_", 2)
+        own = _known(scored.labels, videos)
+        figures = {name: _figure(name, truth, own, draw) for name in COMPARED}
+        found.setdefault(result, {}).setdefault(protocol, {})[variant] = figures
+    return found
 
 
 def beats(figure: Mapping[str, Any], table: Mapping[str, Mapping[str, Any]]) -> bool | None:

@@ -25,35 +25,50 @@ def table(metrics: Mapping[str, Any]) -> str:
       metrics: the content of `metrics.json`.
     """
     data = metrics["data"]
-    columns = [f"{protocol} {variant}" for protocol in PROTOCOLS for variant in VARIANTS]
+    columns = shown(metrics)
     lines = [
         f"{data['videos']} videos, {data['scored']} of {data['frames']} frames scored, "
         f"{data['positives']} anomalous; figures x 100, {_level(metrics)} intervals over videos",
         "",
-        _row("", columns),
+        _row("", [f"{protocol} {variant}" for protocol, variant in columns]),
     ]
     for name, title in TITLES.items():
-        cells = [figure_text(metrics["protocols"][p][v][name]) for p in PROTOCOLS for v in VARIANTS]
+        cells = [figure_text(metrics["protocols"][p][v][name]) for p, v in columns]
         lines.append(_row(title, cells))
         if name == "ap":
-            lines.append(
-                _row("  chance", [_chance(metrics, p, v) for p in PROTOCOLS for v in VARIANTS])
-            )
+            lines.append(_row("  chance", [_chance(metrics, p, v) for p, v in columns]))
+    for result, own in metrics["results"].items():
+        cells = [figure_text(own[p][v]["auc_micro"]) if p in own else "–" for p, v in columns]
+        lines.append(_row(f"AUC micro, {result}", cells))
+    means = ", ".join(f"{name} {mean:.4g}" for name, mean in metrics["part_means"].items())
+    lines.append(f"means over the frames: {means}")
     if data["macro_skipped"]:
         lines.append(
             f"strict macro leaves out videos of one class: {', '.join(data['macro_skipped'])}"
         )
+    if len(columns) < len(PROTOCOLS) * len(VARIANTS):
+        lines.append("this score has no smoothing where only raw is shown")
     lines.append("")
-    for protocol in PROTOCOLS:
-        for variant in VARIANTS:
-            for metric in ("auc_micro", "auc_macro"):
-                said = mark(metrics, protocol, variant, metric)
-                lines.append(f"{protocol} {variant}, {TITLES[metric]}: {said}")
+    for protocol, variant in columns:
+        for metric in ("auc_micro", "auc_macro"):
+            said = mark(metrics, protocol, variant, metric)
+            lines.append(f"{protocol} {variant}, {TITLES[metric]}: {said}")
     return "\n".join(lines)
 
 
+def shown(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(protocol, variant) of every column worth showing: not `smoothed` where it equals `raw`."""
+    return [
+        (protocol, variant)
+        for protocol in PROTOCOLS
+        for variant in VARIANTS
+        if variant == "raw"
+        or metrics["protocols"][protocol][variant] != metrics["protocols"][protocol]["raw"]
+    ]
+
+
 def _row(title, cells):
-    return f"{title:<22}" + "".join(f"{cell:>22}" for cell in cells).rstrip()
+    return f"{title:<26}" + "".join(f"{cell:>22}" for cell in cells).rstrip()
 
 
 def _level(metrics):

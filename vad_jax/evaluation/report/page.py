@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from vad_jax.evaluation.controls import best_control
-from vad_jax.evaluation.files import PROTOCOLS, VARIANTS, read_metrics, read_scores
+from vad_jax.evaluation.files import PROTOCOLS, read_metrics, read_scores
 from vad_jax.evaluation.report import timeline
-from vad_jax.evaluation.tables import TITLES, control_text, figure_text, mark
+from vad_jax.evaluation.tables import TITLES, control_text, figure_text, mark, shown
 from vad_jax.types import DataError
 
 MEDIA = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
@@ -47,14 +47,13 @@ def render(workdir: str | Path) -> Path:
     page = environment.get_template("report.html").render(
         name=scored.meta.get("method", workdir.resolve().name),
         metrics=metrics,
-        protocols=PROTOCOLS,
-        variants=VARIANTS,
+        columns=shown(metrics),
         head=_head(metrics),
         table=_table(metrics),
         controls=_controls(metrics),
         timelines=_timelines(scored, metrics),
         pictures=_pictures(workdir / "pictures"),
-        videos=[_video(video) for video in metrics["per_video"]],
+        videos=[_video(video, shown(metrics)) for video in metrics["per_video"]],
         run=_rows(metrics["run"]),
         hashes={name: _sha256(workdir / name) for name in ("scores.npz", "metrics.json")},
     )
@@ -66,25 +65,24 @@ def render(workdir: str | Path) -> Path:
 def _head(metrics):
     """The micro AUC of both protocols as bars on one axis, in per cent of its width."""
     rows = []
-    for protocol in PROTOCOLS:
-        for variant in VARIANTS:
-            figure = metrics["protocols"][protocol][variant]["auc_micro"]
-            controls = metrics["controls"][protocol][variant]["auc_micro"]
-            best = best_control(controls)
-            rows.append(
-                {
-                    "title": f"{protocol}, {variant}",
-                    "protocol": protocol,
-                    "text": figure_text(figure),
-                    "why": figure.get("why"),
-                    "mark": mark(metrics, protocol, variant),
-                    "beaten": metrics["beats_controls"][protocol][variant]["auc_micro"],
-                    "low": figure.get("low"),
-                    "high": figure.get("high"),
-                    "value": figure["value"],
-                    "control": None if best is None else controls[best]["value"],
-                }
-            )
+    for protocol, variant in shown(metrics):
+        figure = metrics["protocols"][protocol][variant]["auc_micro"]
+        controls = metrics["controls"][protocol][variant]["auc_micro"]
+        best = best_control(controls)
+        rows.append(
+            {
+                "title": f"{protocol}, {variant}",
+                "protocol": protocol,
+                "text": figure_text(figure),
+                "why": figure.get("why"),
+                "mark": mark(metrics, protocol, variant),
+                "beaten": metrics["beats_controls"][protocol][variant]["auc_micro"],
+                "low": figure.get("low"),
+                "high": figure.get("high"),
+                "value": figure["value"],
+                "control": None if best is None else controls[best]["value"],
+            }
+        )
     numbers = [row[key] for row in rows for key in ("low", "value", "control")]
     least = min([0.5, *(number for number in numbers if number is not None)])
     start = int(least * 10) / 10
@@ -104,9 +102,15 @@ def _table(metrics):
     return [
         {
             "title": title,
-            "cells": [_cell(metrics["protocols"][p][v][name]) for p in PROTOCOLS for v in VARIANTS],
+            "cells": [_cell(metrics["protocols"][p][v][name]) for p, v in shown(metrics)],
         }
         for name, title in TITLES.items()
+    ] + [
+        {
+            "title": f"AUC micro, {result}",
+            "cells": [_cell(own[p][v]["auc_micro"]) for p, v in shown(metrics) if p in own],
+        }
+        for result, own in metrics["results"].items()
     ]
 
 
@@ -121,7 +125,7 @@ def _cell(figure):
 
 def _controls(metrics):
     """One row a control, the strongest under the `paper` protocol first."""
-    tables = [metrics["controls"][p][v]["auc_micro"] for p in PROTOCOLS for v in VARIANTS]
+    tables = [metrics["controls"][p][v]["auc_micro"] for p, v in shown(metrics)]
     best = [best_control(table) for table in tables]
     names = sorted(tables[0], key=lambda name: -(tables[0][name]["value"] or 0))
     return [
@@ -161,13 +165,13 @@ def _timelines(scored, metrics):
     ]
 
 
-def _video(video):
+def _video(video, columns):
     return {
         "name": video["name"],
         "frames": video["frames"],
         "scored": video["scored"],
         "positives": video["positives"],
-        "auc": [_percent(video["auc"][p][v]) for p in PROTOCOLS for v in VARIANTS],
+        "auc": [_percent(video["auc"][p][v]) for p, v in columns],
     }
 
 
