@@ -1,5 +1,7 @@
 """Four CPU devices, no silent broadcasting between ranks; data beside the repository, if any."""
 
+import os
+import tempfile
 from pathlib import Path
 
 import jax
@@ -11,6 +13,12 @@ from vad_jax.data import synthetic
 
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# Equal programs are compiled once a session, in commands that tests start too.
+CACHE = tempfile.TemporaryDirectory(prefix="vad_jax-compiled-")
+os.environ["JAX_COMPILATION_CACHE_DIR"] = CACHE.name
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+jax.config.update("jax_compilation_cache_dir", CACHE.name)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

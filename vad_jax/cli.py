@@ -5,13 +5,15 @@ from __future__ import annotations
 import ast
 import difflib
 import importlib.util
+import inspect
 import json
 import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import ml_collections
 from absl import app, flags
 from absl import logging as absl_logging
 
@@ -21,12 +23,17 @@ from vad_jax.types import ConfigError, VadError
 _PREFIX = "--config."
 
 
-def run(main: Callable[[], dict[str, Any] | None]) -> None:
-    """Runs a command: parses flags, turns the house's errors into a message and an exit code.
+class Outcome(NamedTuple):
+    """What a command has done: the figures that `--json` prints, and its exit code."""
 
-    `main` returns the figures that `--json` prints as the last line.
-    """
-    flags.DEFINE_bool("json", False, "Print the figures as one last line of JSON.")
+    figures: dict[str, Any] | None = None
+    exit_code: int = 0
+
+
+def run(main: Callable[[], Outcome]) -> None:
+    """Runs a command: parses flags, turns the house's errors into a message and an exit code."""
+    help_json = "Print the figures as one last line of JSON."
+    flags.DEFINE_bool("json", False, help_json, module_name=sys.argv[0])  # listed by --help
     _log_to_stderr()
     try:
         app.run(lambda _: _guarded(main), flags_parser=_parse)
@@ -71,13 +78,14 @@ def _parse(argv: Sequence[str]) -> list[str]:
 _OVERRIDES: dict[str, str] = {}  # of this process's command line
 
 
-def _guarded(main: Callable[[], dict[str, Any] | None]) -> None:
+def _guarded(main: Callable[[], Outcome]) -> None:
     try:
-        figures = main()
+        outcome = main()
     except VadError as error:
         _stop(error)
     if flags.FLAGS.json:
-        print(json.dumps(figures))
+        print(json.dumps(outcome.figures))
+    sys.exit(outcome.exit_code)
 
 
 def _stop(error: VadError) -> None:
@@ -85,11 +93,12 @@ def _stop(error: VadError) -> None:
     sys.exit(error.exit_code)
 
 
-def config_of(path: str):
+def config_of(path: str) -> ml_collections.ConfigDict:
     """The config of a file, `configs/NAME.py` or `configs/NAME.py:PRESET`, with the overrides.
 
     Raises:
-      ConfigError: no such file or preset, an unknown key, a value of the wrong type.
+      ConfigError: no such file or preset, no `get_config` in it, an unknown key, a value of the
+        wrong type.
     """
     file, _, preset = path.partition(":")
     if not Path(file).is_file():
@@ -99,7 +108,12 @@ def config_of(path: str):
     spec = importlib.util.spec_from_file_location(f"config_{Path(file).stem}", file)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    config = module.get_config(preset) if preset else module.get_config()
+    get_config = getattr(module, "get_config", None)
+    if get_config is None:
+        raise ConfigError(f"{file} has no function `get_config`: it is no config file.")
+    if preset and not inspect.signature(get_config).parameters:
+        raise ConfigError(f"{file} has no presets: give --config={file}.")
+    config = get_config(preset) if preset else get_config()
     override(config, _OVERRIDES)
     return config
 
@@ -125,7 +139,7 @@ def override(config, values: dict[str, str]) -> None:
         kind = home.get_type(name)
         try:
             home[name] = _value(text, kind)
-        except (ValueError, SyntaxError, TypeError):
+        except (KeyError, ValueError, SyntaxError, TypeError):
             raise ConfigError(
                 f"{key}={text!r}: expected a value of type {kind.__name__}."
             ) from None
@@ -137,12 +151,9 @@ def _value(text: str, kind: type) -> Any:
     if kind is str:
         return text
     if kind is bool:
-        return {"true": True, "false": False}[text.lower()] if text else False
+        return {"true": True, "false": False}[text.lower()]
     if kind is tuple:
-        try:
-            value = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
-            value = text.strip("()[]").split(",")
-        items = value if isinstance(value, list | tuple) else [value]
-        return tuple(str(item).strip() for item in items if str(item).strip())
+        # Split by hand: names of videos like 00 and 1_001 are numbers to Python, 0 and 1001.
+        items = (item.strip(" '\"") for item in text.strip(" ()[]").split(","))
+        return tuple(item for item in items if item)
     return kind(ast.literal_eval(text)) if kind is float else kind(text)

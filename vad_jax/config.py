@@ -105,7 +105,8 @@ def complete(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
     """A checked copy in which every key that follows from others is filled in.
 
     Raises:
-      ConfigError: a value that is not among the choices, or not positive where it must be.
+      ConfigError: a value that is missing, not among the choices, or not positive where it must
+        be.
     """
     config = config.copy_and_resolve_references()
     method = module(config.method)
@@ -113,6 +114,11 @@ def complete(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
     for key, choices in {**_CHOICES, **method.CHOICES}.items():
         if flat[key] is not None and flat[key] not in choices:
             raise ConfigError(f"{key} = {flat[key]!r}: must be one of {', '.join(choices)}.")
+    given = flatten(defaults(config.method))
+    for key, value in flat.items():
+        a_length = key.startswith("stages.") and key.endswith((".epochs", ".steps"))  # one is None
+        if value is None and given.get(key) is not None and not a_length:
+            raise ConfigError(f"{key} = None: it needs a value, like its default {given[key]!r}.")
     method.complete(config)
     for key, value in flatten(config).items():
         counts = key.rsplit(".", 1)[-1] in _POSITIVE
@@ -146,12 +152,12 @@ _POSITIVE = {
 }
 
 
-def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(config: Mapping[str, Any], *, prefix: str = "") -> dict[str, Any]:
     """`{"data.name": …}`: one entry a value, sequences as tuples."""
     flat = {}
     for key, value in config.items():
         if isinstance(value, Mapping | ml_collections.ConfigDict):
-            flat |= flatten(value, f"{prefix}{key}.")
+            flat |= flatten(value, prefix=f"{prefix}{key}.")
         else:
             flat[prefix + key] = tuple(value) if isinstance(value, list | tuple) else value
     return flat

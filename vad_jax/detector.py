@@ -72,14 +72,17 @@ class Detector:
         Args:
           clips: windows of whole frames, uint8 `[K, T, h, w, C]`, T as `method.inputs.frames`.
           steps: default `config.adapt.steps`.
+
+        Raises:
+          DataError: no clip, or clips of another length than the method's windows.
         """
-        spec = self.method.inputs
+        needed = self.method.inputs.lead + self.method.inputs.frames
+        wrong = sorted({len(clip) for clip in clips} - {needed})
+        if wrong:
+            raise DataError(f"Clips of {wrong[0]} frames; the method's windows have {needed}.")
+        if not len(clips):
+            raise DataError("There is no clip: adapting needs one at least.")
         frames = np.stack([[self._fitted(frame) for frame in clip] for clip in clips])
-        if frames.shape[1] != spec.lead + spec.frames:
-            raise DataError(
-                f"Clips of {frames.shape[1]} frames; the method's windows have "
-                f"{spec.lead + spec.frames}."
-            )
         number = np.arange(len(frames), dtype=np.int32)
         mask = np.ones(len(frames), bool)
         support = {"frames": frames, "mask": mask, "video": number, "frame": number}

@@ -9,6 +9,7 @@ table.
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,8 @@ from absl import flags
 from tqdm import tqdm
 
 from vad_jax import cli
+
+log = logging.getLogger("vad_jax.evaluate")  # __name__ is `__main__` in a command
 
 
 def evaluate(
@@ -50,7 +53,11 @@ def evaluate(
     settings = config.data.copy_and_resolve_references()
     settings.root, settings.labels = str(root or settings.root), labels and str(labels)
     settings.labels = settings.labels or config.data.labels
+    if not Path(settings.root).expanduser().exists():
+        raise DataError(f"{settings.root} does not exist: say where the data are with --root.")
     dataset = splits.find(settings)
+    if not dataset.testing:
+        raise DataError(f"{dataset.root} has no test videos: expected them in a folder `testing`.")
     if dataset.labels is None:
         raise DataError(
             f"No labels were found in {dataset.root}. Name a file or folder with --labels; "
@@ -64,6 +71,7 @@ def evaluate(
         windows = list(
             score_videos(detector.method, detector.variables, videos, progress=bar.update)
         )
+    left_out = _left_out(windows, videos, dataset, detector.method.inputs)
     scored = _scored(detector, windows, truth, dataset)
     evaluation.write_scores(workdir / "scores.npz", scored)
     sources = {source.name: source for source in dataset.testing}
@@ -81,12 +89,36 @@ def evaluate(
             "seconds": round(time.perf_counter() - began, 1),
         },
     )
+    metrics["data"]["left_out"] = left_out
     evaluation.write_metrics(workdir / "metrics.json", metrics)
     pictures.draw(detector, videos, scored, workdir / "pictures")
     report = evaluation.render(workdir)
     print(evaluation.table(metrics))
     print(f"Report: {report}\nPictures: {workdir / 'pictures'}")
+    for line in left_out:
+        log.warning("Left out: %s", line)
     return metrics
+
+
+def _left_out(windows, videos, dataset, spec) -> list[str]:
+    """What has no score and why, one line each; an error if nothing has one."""
+    from vad_jax.types import DataError
+
+    lines = [
+        f"{scores.name} ({scores.length} frames)" for scores in windows if not len(scores.first)
+    ]
+    needs = f"a window needs {spec.span} whole frames"
+    if len(lines) == len(windows):
+        raise DataError(f"No test video has a score, {needs}: {', '.join(lines)}.")
+    lines = [f"{line}: no score, {needs}" for line in lines]
+    lines += [
+        f"{video.name}: {len(video.broken)} frames cannot be read, first {video.broken[0]}"
+        for video in videos
+        if video.broken
+    ]
+    read = {video.name for video in videos}
+    lines += [f"{s.name}: cannot be read" for s in dataset.testing if s.name not in read]
+    return lines
 
 
 def _scored(detector, windows, truth, dataset):
@@ -161,12 +193,19 @@ def _mean_frame(sources) -> np.ndarray | None:
     return total / number if number else None
 
 
-def main() -> dict[str, Any]:
+def outcome(metrics: dict[str, Any] | None) -> cli.Outcome:
+    """The metrics as a command's result: exit code 3 where something was left out."""
+    partly = metrics is not None and bool(metrics["data"]["left_out"])
+    return cli.Outcome(metrics, exit_code=3 if partly else 0)
+
+
+def main() -> cli.Outcome:
     from vad_jax.types import ConfigError
 
     if not flags.FLAGS.workdir:
         raise ConfigError("Give the run's folder: --workdir=runs/NAME.")
-    return evaluate(flags.FLAGS.workdir, root=flags.FLAGS.root, labels=flags.FLAGS.labels)
+    given = flags.FLAGS
+    return outcome(evaluate(given.workdir, root=given.root, labels=given.labels))
 
 
 if __name__ == "__main__":

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
+import jax
 import numpy as np
 
+from vad_jax.data.frames import Frames
 from vad_jax.data.windows import frame_indices
 from vad_jax.detector import Detector
 from vad_jax.scoring import compiled
@@ -18,7 +22,7 @@ _APART = 15  # frames between two pictures of one video
 _HEIGHT = 240  # pixels of a panel
 
 
-def draw(detector: Detector, videos, scored, folder: Path) -> list[dict]:
+def draw(detector: Detector, videos: Sequence[Frames], scored: Any, folder: Path) -> list[dict]:
     """Draws the strongest hits, the worst false alarms and the worst misses.
 
     They are chosen by the `online` score. The error maps are made with the trained state, not with
@@ -27,16 +31,17 @@ def draw(detector: Detector, videos, scored, folder: Path) -> list[dict]:
     Args:
       detector: what scored.
       videos: the decoded test videos.
-      scored: their scores and labels.
+      scored: their scores and labels (`evaluation.Scored`).
       folder: gets the pictures and `index.json`; what was in it before is removed.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     entries = []
+    drawn = jax.jit(detector.method.pictures)
     scores = scored.scores["online_smoothed"]
     for kind, label, sign in (("hit", 1, -1), ("false_alarm", 0, -1), ("miss", 1, 1)):
         for video, frame in _chosen(scores, scored.labels, label, sign):
-            panel, low, high = _panel(detector, videos[video], frame)
+            panel, low, high = _panel(detector, drawn, videos[video], frame)
             file = f"{kind}_{len(entries):02d}.png"
             cv2.imwrite(str(folder / file), panel)
             caption = f"frame · output · squared error, colours {low:.3g} to {high:.3g}"
@@ -72,7 +77,7 @@ def _chosen(scores, labels, label, sign) -> list[tuple[int, int]]:
     return chosen
 
 
-def _panel(detector: Detector, video, frame: int) -> tuple[np.ndarray, float, float]:
+def _panel(detector: Detector, drawn, video, frame: int) -> tuple[np.ndarray, float, float]:
     """Frame, output and error side by side in BGR, and the range of the error's colours."""
     method, variables = detector.method, detector.variables
     spec = method.inputs
@@ -87,7 +92,7 @@ def _panel(detector: Detector, video, frame: int) -> tuple[np.ndarray, float, fl
     }
     _, scores = compiled(method, maps=True)(variables, method.start(variables), batch)
     error = np.asarray(scores.maps, np.float32)[0, spec.scored.index(offset)]
-    images = method.pictures(variables, batch)
+    images = drawn(variables, batch)
     shown = [_byte_image(np.asarray(images[name])[0], spec.colour) for name in ("target", "output")]
     low, high = 0.0, max(float(error.max()), 1e-12)
     heat = cv2.applyColorMap((error / high * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)

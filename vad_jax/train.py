@@ -16,7 +16,7 @@ from absl import flags
 
 from vad_jax import cli
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("vad_jax.train")  # __name__ is `__main__` in a command
 
 
 def train(config, workdir: str | Path) -> dict[str, Any] | None:
@@ -51,9 +51,11 @@ def train(config, workdir: str | Path) -> dict[str, Any] | None:
     return evaluate.evaluate(workdir)
 
 
-def main() -> dict[str, Any] | None:
+def main() -> cli.Outcome:
+    from vad_jax.evaluate import outcome
+
     config = cli.config_of(flags.FLAGS.config)
-    return train(config, flags.FLAGS.workdir or _default_workdir(flags.FLAGS.config))
+    return outcome(train(config, flags.FLAGS.workdir or _default_workdir(flags.FLAGS.config)))
 
 
 def _default_workdir(path: str) -> Path:

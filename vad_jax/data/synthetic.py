@@ -415,7 +415,7 @@ def plan(preset: str) -> tuple[Row, ...]:
     raise DataError(f"No synthetic preset is called {preset!r}. Known are quickstart and scenes.")
 
 
-def write(root: str | Path, preset: str = "quickstart", *, seed: int = 0) -> Path:
+def write(root: str | Path, *, preset: str = "quickstart", seed: int = 0) -> Path:
     """Writes a preset as a generic folder of PNG frames with labels, masks and tracks.
 
     Args:

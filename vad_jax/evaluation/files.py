@@ -170,16 +170,17 @@ def read_metrics(path: str | Path) -> dict[str, Any]:
         raise DataError(f"{path} is no JSON ({error}). Make it anew with `evaluate`.") from error
 
 
-def plain(value: Any, where: str = "") -> Any:
+def plain(value: Any, *, where: str = "") -> Any:
     """The same values as JSON knows them: dicts, lists, str, int, float, bool, None."""
     if isinstance(value, Mapping):
         return {
-            str(key): plain(inner, f"{where}.{key}".lstrip(".")) for key, inner in value.items()
+            str(key): plain(inner, where=f"{where}.{key}".lstrip("."))
+            for key, inner in value.items()
         }
     if isinstance(value, (list, tuple)):
-        return [plain(inner, f"{where}[{i}]") for i, inner in enumerate(value)]
+        return [plain(inner, where=f"{where}[{i}]") for i, inner in enumerate(value)]
     if isinstance(value, (np.ndarray, np.generic)):
-        return plain(value.tolist(), where)
+        return plain(value.tolist(), where=where)
     if isinstance(value, float) and not math.isfinite(value):
         raise DataError(f"{where} is {value}. A figure that does not exist is null, with `why`.")
     return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)

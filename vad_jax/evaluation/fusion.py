@@ -239,7 +239,12 @@ def _combine(state, result, how, *parts):
         weights = np.array([how[part] for part in sources], np.float64)
         if not weights.sum():
             raise ConfigError(f"The weights of {result!r} over {', '.join(sources)} add up to 0.")
-        state.values[result] = [weights / weights.sum() @ video for video in videos]
+        weights /= weights.sum()
+        # Not a matrix product: it rounds a frame otherwise than a whole video.
+        state.values[result] = [
+            sum(weight * part for weight, part in zip(weights, video, strict=True))
+            for video in videos
+        ]
     elif how == "max":
         state.values[result] = [video.max(axis=0) for video in videos]
     elif how == "squared_difference" and len(parts) == 2:

@@ -143,7 +143,7 @@ class _StageRun:
             self.stage.trainable,
             variables["params"],
         )
-        slots = transform.init(variables["params"])
+        slots = jax.jit(transform.init)(variables["params"])
         folder = self.workdir / "checkpoints" / self.stage.name
         with Checkpoints(folder, keep=self.config.checkpoint.keep) as checkpoints:
             found = checkpoints.latest(variables, slots)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -39,14 +39,14 @@ def adam(
     return optax.inject_hyperparams(optax.adam)(learning_rate=rate)
 
 
-def paths(tree) -> list[str]:
+def paths(tree: Any) -> list[str]:
     """The path of every leaf, like `decoder/block4/conv1/kernel`, in the tree's order."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
 
 
 def only(
-    transform: optax.GradientTransformation, trainable: Callable[[str], bool], params
+    transform: optax.GradientTransformation, trainable: Callable[[str], bool], params: Any
 ) -> optax.GradientTransformation:
     """Restricts a transformation to the trainable paths; the others stay and have no slot."""
     chosen = [bool(trainable(path)) for path in paths(params)]
@@ -58,7 +58,7 @@ def only(
     return optax.multi_transform({"moves": transform, "stays": optax.set_to_zero()}, labels)
 
 
-def learning_rate(state) -> jax.Array | None:
+def learning_rate(state: Any) -> jax.Array | None:
     """The rate that an optimiser state names, or None."""
     rates = [rate for _, rate in optax.tree_utils.tree_get_all_with_path(state, "learning_rate")]
     return rates[0] if rates else None

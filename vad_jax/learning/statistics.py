@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,14 @@ def summary(values: Iterable[np.ndarray]) -> dict[str, float]:
     }
 
 
-def measured(measure, params, state, feed: Feed, rows, mask) -> dict[str, dict[str, float]]:
+def measured(
+    measure: Callable[..., dict[str, Any]],
+    params: Any,
+    state: Any,
+    feed: Feed,
+    rows: np.ndarray,
+    mask: np.ndarray,
+) -> dict[str, dict[str, float]]:
     """A stage's own measurements over normal windows, rows with mask 0 left out."""
     function = jax.jit(lambda p, s, store, item: measure(p, s, feed.gather(store, item)))
     values: dict[str, list[np.ndarray]] = {}

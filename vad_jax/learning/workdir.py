@@ -32,9 +32,9 @@ def claim(workdir: Path, config, training: Sequence[Frames], validation: Sequenc
     if (workdir / "config.json").exists():
         _same_run(workdir, config, data)
     workdir.mkdir(parents=True, exist_ok=True)
-    _write(workdir / "config.json", configs.to_json(config))
-    _write(workdir / "data.json", json.dumps(data, indent=1))
     _write(workdir / "environment.json", json.dumps(environment(), indent=1))
+    _write(workdir / "data.json", json.dumps(data, indent=1))
+    _write(workdir / "config.json", configs.to_json(config))  # last: with it the workdir is a run's
     return configs.digest(config, data["identity"])
 
 
@@ -52,7 +52,7 @@ def read(workdir: Path) -> tuple[Any, dict[str, Any]]:
             f"{workdir} holds no run ({Path(error.filename).name} is missing): give the folder "
             "that `vad_jax.train` wrote."
         ) from None
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, KeyError) as error:
         raise CheckpointError(f"{workdir}: damaged config.json or data.json ({error}).") from error
     return configs.complete(config), data
 

@@ -8,6 +8,7 @@ Letters: B H W C image, I channels in, O channels out.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -79,7 +80,7 @@ def max_pool(x: jax.Array) -> jax.Array:
     return jnp.maximum(rows[:, :, :, 0], rows[:, :, :, 1])
 
 
-def torch_uniform(fan_in: int):
+def torch_uniform(fan_in: int) -> Callable[..., jax.Array]:
     """PyTorch's default initial values of a convolution: uniform in ±1/sqrt(fan_in)."""
     bound = fan_in**-0.5
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +15,7 @@ _TABLES = {
 }
 
 
-def numbers(frames: jax.Array, span: tuple[float, float], dtype) -> jax.Array:
+def numbers(frames: jax.Array, span: tuple[float, float], dtype: Any) -> jax.Array:
     """Turns uint8 frames into numbers; floating frames are taken as normalised already.
 
     A gather from a table that NumPy made, because under jit XLA replaces the division by a

@@ -1,0 +1,155 @@
+"""A trained detector in a user's hand: files, streams and evaluation agree; adapting is local."""
+
+import dataclasses
+
+import cv2
+import jax
+import numpy as np
+import pytest
+
+import vad_jax
+from vad_jax import evaluation
+from vad_jax.types import CheckpointError, DataError
+
+
+@pytest.fixture(scope="module")
+def detector(finished_run):
+    return vad_jax.load(finished_run[0])
+
+
+@pytest.fixture(scope="module")
+def frames(synthetic_root):
+    """The first test video as a user reads it: grey, at its own size."""
+    folder = synthetic_root / "testing" / "frames"
+    first = min(folder.iterdir())
+    paths = sorted(first.glob("*.png"))
+    return [cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) for path in paths]
+
+
+@pytest.fixture(scope="module")
+def result(detector, frames):
+    return detector.score(frames)
+
+
+def test_a_frame_has_one_score_or_none(detector, frames, result):
+    assert result.score.shape == (len(frames),)
+    scored = np.flatnonzero(np.isfinite(result.score))
+    np.testing.assert_array_equal(scored, np.arange(4, 117, 4))  # the fifth frames, step 4
+    assert set(result.parts) == {"psnr", "distance", "point_score", "updated"}
+    assert all(part.shape == (len(frames),) for part in result.parts.values())
+
+
+def test_a_stream_gives_the_same_bits(detector, frames, result):
+    stream = detector.stream()
+    found = [pair for frame in frames for pair in stream.push(frame)] + stream.flush()
+    places, scores = zip(*found, strict=True)
+    np.testing.assert_array_equal(places, np.flatnonzero(np.isfinite(result.score)))
+    np.testing.assert_array_equal(scores, result.score[list(places)])
+
+
+def test_a_stream_answers_with_the_frame_that_completes_a_window(detector, frames):
+    stream = detector.stream()
+    answers = [stream.push(frame) for frame in frames[:10]]
+    assert [i for i, answer in enumerate(answers) if answer] == [4, 8]
+    assert [place for answer in answers for place, _ in answer] == [4, 8]
+
+
+def test_evaluation_gave_the_first_video_the_same_bits(finished_run, result):
+    """The first only: with memory.reset=set the others start from what it left behind."""
+    scored = evaluation.read_scores(finished_run[0] / "scores.npz")
+    np.testing.assert_array_equal(scored.scores["online_raw"][0], result.score)
+    for name, part in result.parts.items():
+        np.testing.assert_array_equal(scored.parts[name][0], part)
+
+
+def test_every_call_starts_anew(detector, frames, result):
+    detector.score(frames[50:])
+    np.testing.assert_array_equal(detector.score(frames).score, result.score)
+
+
+def test_the_paper_protocol_scales_by_the_whole_video(detector, frames):
+    score = detector.score(frames, protocol="paper").score
+    assert np.nanmin(score) >= 0
+    assert np.nanmax(score) <= 1
+
+
+def test_frames_of_another_size_are_resized(detector, frames, result):
+    small = [cv2.resize(frame, (16, 16), interpolation=cv2.INTER_LINEAR) for frame in frames]
+    np.testing.assert_array_equal(detector.score(small).score, result.score)
+    with_channel = [frame[..., None] for frame in frames]
+    np.testing.assert_array_equal(detector.score(with_channel).score, result.score)
+
+
+@pytest.mark.parametrize(
+    ("frame", "said"),
+    [
+        (np.zeros((16, 16), np.float32), r"float32 \[16, 16, 1\]"),
+        (np.zeros((16, 16, 3), np.uint8), r"uint8 \[16, 16, 3\]"),
+        (np.zeros(16, np.uint8), r"uint8 \[16\]"),
+        (np.zeros((2, 16, 16, 1), np.uint8), r"uint8 \[2, 16, 16, 1\]"),
+    ],
+)
+def test_what_is_no_grey_frame_of_bytes_is_refused(detector, frame, said):
+    with pytest.raises(DataError, match=r"A frame is uint8 \[h, w, 1\] \(grey\).*" + said):
+        detector.score([frame] * 5)
+    with pytest.raises(DataError, match=said):
+        detector.stream().push(frame)
+
+
+@pytest.mark.parametrize("number", [0, 1, 4])
+def test_a_video_shorter_than_a_window_has_no_score(detector, frames, number):
+    with pytest.raises(DataError, match=rf"has {number} frames, a window needs 5"):
+        detector.score(frames[:number])
+    stream = detector.stream()
+    assert [pair for frame in frames[:number] for pair in stream.push(frame)] == []
+    assert stream.flush() == []
+
+
+@pytest.fixture(scope="module")
+def clips(frames):
+    return np.stack([frames[first : first + 5] for first in (0, 30, 60)])
+
+
+def loss_on(detector, clips):
+    (stage,) = detector.method.stages
+    support = np.stack([[detector._fitted(frame) for frame in clip] for clip in clips])
+    batch = {"frames": support, "mask": np.ones(len(support), bool)}
+    params, state = detector.variables["params"], detector.variables["state"]
+    loss = jax.jit(lambda params: stage.loss(params, state, batch, None, train=False)[0])
+    return float(loss(params))
+
+
+def test_adapting_lowers_the_loss_and_leaves_the_original(detector, clips, frames, result):
+    before = jax.tree.map(np.array, detector.variables)
+    adapted = detector.adapt(clips, steps=4)
+    assert loss_on(adapted, clips) < loss_on(detector, clips)
+    jax.tree.map(np.testing.assert_array_equal, detector.variables, before)
+    jax.tree.map(np.testing.assert_array_equal, adapted.variables["state"], before["state"])
+    pairs = zip(
+        jax.tree.leaves(adapted.variables["params"]), jax.tree.leaves(before["params"]), strict=True
+    )
+    assert any(np.any(new != old) for new, old in pairs)
+    np.testing.assert_array_equal(detector.score(frames).score, result.score)
+    assert np.nanmax(np.abs(adapted.score(frames).score - result.score)) > 0
+
+
+def test_adapting_by_default_takes_the_steps_of_the_config(detector, clips):
+    assert detector.config.adapt.steps == 1
+    config = detector.config.copy_and_resolve_references()
+    config.adapt.steps = 4
+    by_default = dataclasses.replace(detector, config=config).adapt(clips)
+    given = detector.adapt(clips, steps=4)
+    jax.tree.map(np.testing.assert_array_equal, by_default.variables, given.variables)
+
+
+def test_clips_are_whole_windows(detector, clips):
+    with pytest.raises(DataError, match="Clips of 4 frames; the method's windows have 5"):
+        detector.adapt(clips[:, :4])
+    with pytest.raises(DataError, match="no clip"):
+        detector.adapt(clips[:0])
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path):
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(CheckpointError, match="holds no run"):
+            vad_jax.load(folder)
