@@ -9,7 +9,7 @@ import pytest
 
 from vad_jax import config as configs
 from vad_jax import train
-from vad_jax.data import synthetic
+from vad_jax.data import synthetic_folder
 
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -42,7 +42,7 @@ def quick_compilation():
 @pytest.fixture(scope="session")
 def synthetic_root(tmp_path_factory):
     """The synthetic set as a generic folder."""
-    return synthetic.write(tmp_path_factory.mktemp("data") / "synthetic")
+    return synthetic_folder.write(tmp_path_factory.mktemp("data") / "synthetic")
 
 
 @pytest.fixture(scope="session")

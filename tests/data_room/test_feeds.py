@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from vad_jax.data import windows
-from vad_jax.data.feed import open_feed
+from vad_jax.data.backends import open_feed
 from vad_jax.data.frames import Frames
 from vad_jax.types import InputSpec
 

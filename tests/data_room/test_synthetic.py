@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from vad_jax.data import synthetic
+from vad_jax.data import synthetic, synthetic_folder
 from vad_jax.data.datasets import open_dataset
 from vad_jax.data.synthetic import HELD_OUT, KINDS, TEST, TRAIN
 from vad_jax.types import DataError
@@ -29,7 +29,7 @@ def many():
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    return synthetic.write(tmp_path_factory.mktemp("data") / "synthetic")
+    return synthetic_folder.write(tmp_path_factory.mktemp("data") / "synthetic")
 
 
 def truth(video):
@@ -95,7 +95,7 @@ def test_every_kind_is_seen_for_twenty_frames_in_any_scene(kind):
     for scene in range(8):
         video = synthetic.video(0, scene, TEST, 0, frames=80, kinds=(kind,))
         assert 15 <= truth(video).sum() < 80, scene
-        ((start, end, name),) = synthetic.runs(video)
+        ((start, end, name),) = synthetic_folder.runs(video)
         assert (name, end - start) == (kind, truth(video).sum())
 
 
@@ -109,7 +109,7 @@ def test_boxes_are_the_inclusive_bounds_of_the_masks(default):
 
 def test_anomalies_of_one_video_do_not_overlap_in_time(many):
     for video in many:
-        spans = synthetic.runs(video)
+        spans = synthetic_folder.runs(video)
         assert all(a[1] <= b[0] for a, b in pairwise(spans))
 
 
@@ -197,15 +197,15 @@ def test_a_folder_that_does_not_exist_is_written_first(tmp_path):
 
 def test_nothing_is_written_over(written):
     with pytest.raises(DataError, match="exists"):
-        synthetic.write(written)
+        synthetic_folder.write(written)
 
 
 def test_scenes_have_two_normal_and_two_test_videos_each():
-    rows = synthetic.plan("scenes")
+    rows = synthetic_folder.plan("scenes")
     assert len(rows) == (64 + 16 + 20) * 4
     assert len({(row.part, row.name) for row in rows}) == len(rows)
     with pytest.raises(DataError, match="quickstart and scenes"):
-        synthetic.plan("hours")
+        synthetic_folder.plan("hours")
 
 
 def whole(videos):

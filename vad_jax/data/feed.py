@@ -1,15 +1,14 @@
-"""How batches reach the device: streamed by tf.data, or gathered there from resident frames."""
+"""How batches reach the device, whatever the backend."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from vad_jax.data.frames import Frames
-from vad_jax.types import Batch, InputSpec
+from vad_jax.types import Batch
 
 
 @dataclass(frozen=True)
@@ -26,12 +25,3 @@ class Feed:
     store: Any
     items: Callable[[np.ndarray, np.ndarray], Iterator[Any]]
     gather: Callable[[Any, Any], Batch]
-
-
-def open_feed(backend: str, videos: Sequence[Frames], spec: InputSpec) -> Feed:
-    """The feed of a backend, `tf` or `resident`; both give identical batches."""
-    if backend == "resident":
-        from vad_jax.data import resident as module
-    else:
-        from vad_jax.data import tf_pipeline as module
-    return module.feed(videos, spec)

@@ -21,7 +21,7 @@ import optax
 from tqdm import tqdm
 
 from vad_jax.data import windows
-from vad_jax.data.feed import open_feed
+from vad_jax.data.backends import open_feed
 from vad_jax.data.frames import Frames
 from vad_jax.learning import mesh as meshes
 from vad_jax.learning import optim, statistics

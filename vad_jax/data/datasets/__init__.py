@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from vad_jax.data import synthetic
+from vad_jax.data import synthetic, synthetic_folder
 from vad_jax.data.datasets.ucsd import open_ucsd
 from vad_jax.data.folder import Dataset, Source, open_folder
 from vad_jax.data.video import frame_rate
@@ -32,7 +32,7 @@ def open_dataset(name: str, root: str | Path, *, labels: str | Path | None = Non
         return open_ucsd(name.removeprefix("ucsd_"), root, labels=labels)
     if name == "synthetic":
         if not root.exists():
-            synthetic.write(root)
+            synthetic_folder.write(root)
         return replace(open_folder(name, root, labels=labels), fps=synthetic.FPS)
     if name == "folder":
         return _with_rate(open_folder(name, root, labels=labels))

@@ -1,0 +1,18 @@
+"""The two ways to the device: streamed by tf.data, or gathered there from resident frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vad_jax.data.feed import Feed
+from vad_jax.data.frames import Frames
+from vad_jax.types import InputSpec
+
+
+def open_feed(backend: str, videos: Sequence[Frames], spec: InputSpec) -> Feed:
+    """The feed of a backend, `tf` or `resident`; both give identical batches."""
+    if backend == "resident":
+        from vad_jax.data import resident as module
+    else:
+        from vad_jax.data import tf_pipeline as module
+    return module.feed(videos, spec)
