@@ -39,7 +39,7 @@ def ped2_small(config):
     config.input.update(height=64, width=64, channels=1)
     config.width = 16
     config.data.validation = ("15", "16")
-    config.stages.train.epochs = 10
+    config.stages.train.epochs = 8
 
 
 def ped2_small_reconstruction(config):

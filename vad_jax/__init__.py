@@ -7,12 +7,14 @@ so that `import vad_jax` is quick and never imports TensorFlow.
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vad_jax.types import Method
 
 __version__ = "0.1.0"
+_ROOMS = ("config", "evaluation", "interop", "scoring", "types")
 __all__ = ["Detector", "create", "load", "meta"]
 
 
@@ -40,4 +42,6 @@ def __getattr__(name: str) -> Any:
         from vad_jax import detector
 
         return getattr(detector, name)
+    if name in _ROOMS:
+        return importlib.import_module(f"vad_jax.{name}")
     raise AttributeError(f"module 'vad_jax' has no attribute {name!r}")

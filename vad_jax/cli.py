@@ -83,6 +83,9 @@ def _guarded(main: Callable[[], Outcome]) -> None:
         outcome = main()
     except VadError as error:
         _stop(error)
+    except KeyboardInterrupt:
+        print("Stopped. The same command goes on from the last checkpoint.", file=sys.stderr)
+        sys.exit(3)
     if flags.FLAGS.json:
         print(json.dumps(outcome.figures))
     sys.exit(outcome.exit_code)

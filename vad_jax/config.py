@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import math
 import types
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -23,8 +24,9 @@ _OUTSIDE_HASH = (
     "data.labels",
     "data.backend",
     "data.cache",
+    "data.on_bad_frame",
     "evaluate_at_end",
-    "init_from",
+    "adapt",
     "log_steps",
     "checkpoint",
 )
@@ -33,7 +35,6 @@ _CHOICES = {
     "precision": ("float32", "bfloat16"),
     "data.backend": ("tf", "resident"),
     "data.on_bad_frame": ("error", "skip"),
-    "data.name": ("synthetic", "ucsd_ped1", "ucsd_ped2", "folder"),
 }
 
 
@@ -122,8 +123,12 @@ def complete(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
     method.complete(config)
     for key, value in flatten(config).items():
         counts = key.rsplit(".", 1)[-1] in _POSITIVE
-        if counts and value is not None and value <= 0:
-            raise ConfigError(f"{key} = {value}: must be greater than 0.")
+        if counts and value is not None and not 0 < value < math.inf:
+            raise ConfigError(f"{key} = {value}: must be finite and greater than 0.")
+    if config.seed < 0:
+        raise ConfigError(f"seed = {config.seed}: must not be negative.")
+    if not config.stage_names:
+        raise ConfigError(f"stage_names is empty; stages has {', '.join(config.stages)}.")
     for name in config.stage_names:
         if name not in config.stages:
             raise ConfigError(
@@ -177,10 +182,11 @@ def digest(config: Mapping[str, Any], data_identity: str) -> str:
 
 
 def _hashed(flat: Mapping[str, Any]) -> dict[str, Any]:
+    outside = (*_OUTSIDE_HASH, *module(flat["method"]).EVALUATION)
     return {
         key: value
         for key, value in flat.items()
-        if not any(key == outside or key.startswith(outside + ".") for outside in _OUTSIDE_HASH)
+        if not any(key == name or key.startswith(name + ".") for name in outside)
     }
 
 

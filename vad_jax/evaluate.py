@@ -43,6 +43,7 @@ def evaluate(
     import vad_jax
     from vad_jax import evaluation, pictures
     from vad_jax.data import splits
+    from vad_jax.data.frames import identity
     from vad_jax.learning.workdir import environment
     from vad_jax.scoring import score_videos
     from vad_jax.types import DataError
@@ -64,28 +65,28 @@ def evaluate(
             "without labels there is nothing to evaluate."
         )
     videos = splits.testing(dataset, settings, detector.method.inputs)
-    lengths = {video.name: len(video) for video in videos}
+    lengths = _lengths(dataset, videos)
     fps = dict.fromkeys(lengths, dataset.fps) if dataset.fps else None
     truth = evaluation.read_labels(dataset.labels, lengths, fps=fps)
-    with tqdm(total=sum(lengths.values()), desc="scoring", unit="frame", disable=None) as bar:
+    with tqdm(total=sum(map(len, videos)), desc="scoring", unit="frame", disable=None) as bar:
         windows = list(
             score_videos(detector.method, detector.variables, videos, progress=bar.update)
         )
     left_out = _left_out(windows, videos, dataset, detector.method.inputs)
-    scored = _scored(detector, windows, truth, dataset)
+    scored = _scored(detector, windows, truth, dataset, identity(videos))
     evaluation.write_scores(workdir / "scores.npz", scored)
     sources = {source.name: source for source in dataset.testing}
     about = environment()
     metrics = evaluation.summarise(
         scored,
         (_grey(sources[video.name]) for video in videos),
-        mean_frame=_mean_frame(dataset.training),
+        mean_frame=_mean_frame(dataset.training, videos[0].source_size),
         fusion=detector.method.fusion,
         run={
             "config": json.loads(config.to_json_best_effort()),
             "checkpoint": {"step": detector.about["step"], "chosen": "last"},
             "environment": about,
-            "command": f"python -m vad_jax.evaluate --workdir={workdir}",
+            "command": _command(workdir, root, labels),
             "seconds": round(time.perf_counter() - began, 1),
         },
     )
@@ -98,6 +99,29 @@ def evaluate(
     for line in left_out:
         log.warning("Left out: %s", line)
     return metrics
+
+
+def _command(workdir, root, labels) -> str:
+    """What makes this evaluation again."""
+    given = {"workdir": workdir, "root": root, "labels": labels}
+    flags_given = " ".join(f"--{name}={value}" for name, value in given.items() if value)
+    return f"python -m vad_jax.evaluate {flags_given}"
+
+
+def _lengths(dataset, videos) -> dict[str, int]:
+    """Frames of every test video in order, unreadable ones too: labels count them."""
+    from vad_jax.types import DataError
+
+    read = {video.name: len(video) for video in videos}
+    lengths = {}
+    for source in dataset.testing:
+        if source.name not in read and source.images is None:
+            raise DataError(
+                f"{source.file} cannot be read, so its frames cannot be counted and the labels "
+                "cannot be laid beside the videos. Take it and its labels out of the test set."
+            )
+        lengths[source.name] = read.get(source.name) or len(source.images)
+    return lengths
 
 
 def _left_out(windows, videos, dataset, spec) -> list[str]:
@@ -121,7 +145,7 @@ def _left_out(windows, videos, dataset, spec) -> list[str]:
     return lines
 
 
-def _scored(detector, windows, truth, dataset):
+def _scored(detector, windows, truth, dataset, data_hash):
     """The frames' parts, labels and scores under both protocols, as `scores.npz` holds them."""
     from vad_jax import evaluation
 
@@ -162,7 +186,8 @@ def _scored(detector, windows, truth, dataset):
             "method": detector.config.method,
             "config_hash": detector.about["digest"],
             "checkpoint_step": detector.about["step"],
-            "data_hash": detector.about["data"]["identity"],
+            "data_hash": data_hash,
+            "training_data_hash": detector.about["data"]["identity"],
             "label_source": Path(truth.source).name,
             "label_hash": truth.digest,
             "data": dataset.name,
@@ -173,23 +198,35 @@ def _scored(detector, windows, truth, dataset):
 
 
 def _grey(source) -> Iterator[np.ndarray]:
-    """The raw frames of a video as `[H, W]` grey bytes, for the controls."""
+    """The raw frames of a video as `[H, W]` grey bytes; a bad one repeats the one before it."""
     from vad_jax.data.video import pictures
     from vad_jax.types import DataError
 
-    last = None
+    last, missing = None, 0
     for frame in pictures(source, colour="grey"):
-        if not isinstance(frame, DataError):
+        if isinstance(frame, DataError):
+            missing += 1
+            frames = [] if last is None else [last]
+        else:
+            frames = [frame[..., 0]] * (1 + (missing if last is None else 0))
             last = frame[..., 0]
-        yield last if last is not None else np.zeros((1, 1), np.uint8)
+        yield from frames
 
 
-def _mean_frame(sources) -> np.ndarray | None:
-    """The mean of all training frames, float64 `[H, W]`."""
+def _mean_frame(sources, size: tuple[int, int]) -> np.ndarray | None:
+    """The mean of all training frames, float64 `[H, W]`; None where their size is another."""
+    from vad_jax.types import DataError
+
     total, number = 0, 0
     for source in tqdm(sources, desc="mean frame", unit="video", disable=None, leave=False):
-        for frame in _grey(source):
-            total, number = total + frame.astype(np.float64), number + 1
+        try:
+            for frame in _grey(source):
+                if frame.shape != size:
+                    log.warning("Training frames have another size: no control `distance to mean`.")
+                    return None
+                total, number = total + frame.astype(np.float64), number + 1
+        except DataError as error:  # training left the video out, too
+            log.warning("Not in the mean frame: %s", error)
     return total / number if number else None
 
 

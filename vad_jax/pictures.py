@@ -91,7 +91,8 @@ def _panel(detector: Detector, drawn, video, frame: int) -> tuple[np.ndarray, fl
         "frame": np.full(1, first, np.int32),
     }
     _, scores = compiled(method, maps=True)(variables, method.start(variables), batch)
-    error = np.asarray(scores.maps, np.float32)[0, spec.scored.index(offset)]
+    reached = int(np.argmin(np.abs(np.asarray(spec.scored) * spec.stride + first - frame)))
+    error = np.asarray(scores.maps, np.float32)[0, reached]
     images = drawn(variables, batch)
     shown = [_byte_image(np.asarray(images[name])[0], spec.colour) for name in ("target", "output")]
     low, high = 0.0, max(float(error.max()), 1e-12)

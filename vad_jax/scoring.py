@@ -36,7 +36,7 @@ class VideoScores(NamedTuple):
       length: its frames.
       first: first frame of each window, int32 `[W]`.
       parts: name → float64 `[W, S]` (or `[W, S, K]`).
-      maps: float32 `[W, S, h, w]`, or None where they were not asked for.
+      maps: float32 `[W, S, h, w]`, or None where they were not asked for or the method has none.
     """
 
     name: str
@@ -161,5 +161,6 @@ def _joined(method, name, length, done, *, maps) -> VideoScores:
     }
     first = np.concatenate(done[1]) if done[1] else np.empty(0, np.int32)
     shape = (0, scored, method.inputs.height, method.inputs.width)
-    kept = join([s.maps for s in done[0]], shape, np.float32) if maps else None
+    drawn = maps and all(s.maps is not None for s in done[0])
+    kept = join([s.maps for s in done[0]], shape, np.float32) if drawn else None
     return VideoScores(name, length, first, parts, kept)

@@ -35,9 +35,16 @@ def train(config, workdir: str | Path) -> dict[str, Any] | None:
     from vad_jax.data import splits
     from vad_jax.learning import loop
     from vad_jax.learning import workdir as workdirs
+    from vad_jax.types import ConfigError
 
     config, workdir = configs.complete(config), Path(workdir)
     method = vad_jax.create(config)
+    for stage in method.stages:
+        if _frame(stage.inputs) != _frame(method.inputs):
+            raise ConfigError(
+                f"Stage {stage.name} wants frames {_frame(stage.inputs)}, scoring "
+                f"{_frame(method.inputs)}: all of a run's frames are decoded once, at one size."
+            )
     dataset = splits.find(config.data)
     training, validation = splits.training(dataset, config.data, method.stages[0].inputs)
     digest = workdirs.claim(workdir, config, training, validation)
@@ -49,6 +56,10 @@ def train(config, workdir: str | Path) -> dict[str, Any] | None:
         log.warning("%s has no labels: not evaluated.", dataset.root)
         return None
     return evaluate.evaluate(workdir)
+
+
+def _frame(spec) -> tuple[int, int, int, str]:
+    return spec.height, spec.width, spec.channels, spec.colour
 
 
 def main() -> cli.Outcome:

@@ -142,8 +142,8 @@ class Stage:
       trainable: path like `decoder/conv1/kernel` → whether an optimiser moves it.
       begin: `(variables, statistics) → variables`, from the finished layout to the stage's.
       finish: its inverse.
-      measure: `(params, state, batch) → {name: [B]}` over normal windows at the stage's end,
-        handed to the next `begin`; or None.
+      measure: `(params, state, batch) → {name: [B]}` over normal windows at the stage's end, in
+        the stage's layout, handed to the next `begin`; or None.
     """
 
     name: str
@@ -170,7 +170,7 @@ class Method:
         video; with one they are consecutive windows of one stream, oldest first.
       carry_over: `none`; `video`, start anew for each video; `set`, one stream through all videos.
       adapt: `(variables, support, *, steps) → (variables, losses [steps])`.
-      pictures: `(variables, batch) → {name: [B, h, w, c] in 0..1}`.
+      pictures: `(variables, batch) → {name: [B, h, w, c] in 0..1}`, `target` and `output` at least.
       labels: `(variables) → names` of the K of `[B, S, K]`, or None.
     """
 

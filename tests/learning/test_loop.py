@@ -1,5 +1,6 @@
 """Training runs: what they write, how they go on, what stops them."""
 
+import dataclasses
 import json
 
 import jax
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 import vad_jax
+from vad_jax import config as configs
 from vad_jax import train
 from vad_jax.data import splits
 from vad_jax.learning import loop, statistics
@@ -102,7 +104,8 @@ def test_both_backends_train_to_the_same_bits(run_config, tmp_path):
 def test_a_loss_that_is_not_finite_stops_and_names_step_and_checkpoint(run_config, tmp_path):
     config = run_config(stages__train__learning_rate=1e30, log_steps=5)
     method, (training, validation) = videos(config)
-    with pytest.raises(TrainingError, match=r"stage train is \w+ at step \d+; no checkpoint yet"):
+    said = r"Stage train has a (loss \w+|gradient) that is not finite at step \d+; no checkpoint"
+    with pytest.raises(TrainingError, match=said):
         loop.train(method, config, training, validation, tmp_path, digest="d")
 
 
@@ -139,3 +142,32 @@ def test_no_root_is_named(run_config, tmp_path):
     config.data.root = None
     with pytest.raises(ConfigError, match=r"data.root is not set"):
         train.train(config, tmp_path / "run")
+
+
+def test_a_gradient_that_is_not_finite_stops_though_the_loss_was(run_config, tmp_path):
+    config = run_config(stages__train__learning_rate=1e39)
+    method, (training, validation) = videos(config)
+    with pytest.raises(TrainingError, match=r"a gradient that is not finite at step 1;"):
+        loop.train(method, config, training, validation, tmp_path, digest="d")
+    assert not (tmp_path / "normal.npz").exists()
+
+
+def test_a_torn_last_line_of_the_log_is_dropped(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"stage": "a", "step": 1}\n{"stage": "a", "step": 2}\n{"stage": "a", "st')
+    loop._Log(path, "a", 1)
+    assert path.read_text() == '{"stage": "a", "step": 1}\n'
+
+
+def test_a_held_out_video_shorter_than_a_window_is_named(run_config, tmp_path):
+    config = run_config()
+    method, (training, (held_out,)) = videos(config)
+    short = dataclasses.replace(held_out, array=held_out.array[:3])
+    with pytest.raises(DataError, match=r"data.validation: 05 has no window of 5 whole frames"):
+        loop.train(method, config, training, [short], tmp_path, digest="d")
+
+
+def test_keys_of_the_evaluation_can_change_without_training_again(run_config, finished_run):
+    digest = configs.digest(run_config(), "data")
+    assert configs.digest(run_config(memory__update="never", weights__score=0.9), "data") == digest
+    assert configs.digest(run_config(weights__compact=0.9), "data") != digest

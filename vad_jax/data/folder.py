@@ -293,8 +293,7 @@ def _labels(places: tuple[Path, ...], testing: tuple[Source, ...]) -> Path | Non
                 )
             if found:
                 return found[0]
-    for name in ("masks", "tracks"):
-        for place in (root, part):
-            if (place / name).is_dir():
-                return place / name
+    for place in (root, part):
+        if (place / "masks").is_dir():
+            return place / "masks"
     return None

@@ -30,7 +30,7 @@ def feed(videos: Sequence[Frames], spec: InputSpec) -> Feed:
     """A feed that reads windows from the memory-mapped frames."""
     length = len(windows.offsets(spec))
 
-    def read(rows, mask):
+    def read(rows):
         index = windows.frame_indices(spec, rows[:, 1])
         clips = [videos[video].read(i) for video, i in zip(rows[:, 0], index, strict=True)]
         return np.stack(clips)
@@ -39,7 +39,7 @@ def feed(videos: Sequence[Frames], spec: InputSpec) -> Feed:
         tf = _tensorflow()
 
         def batch(rows, mask):
-            frames = tf.numpy_function(read, [rows, mask], tf.uint8, stateful=False)
+            frames = tf.numpy_function(read, [rows], tf.uint8, stateful=False)
             shape = (mask.shape[0], length, spec.height, spec.width, spec.channels)
             frames.set_shape(shape)
             return {"frames": frames, "mask": mask, "video": rows[:, 0], "frame": rows[:, 1]}

@@ -87,8 +87,7 @@ def _frame(field, name, fps, where):
         raise DataError(f"{where} has {field!r}: write a frame, or a time in seconds like 12.5s.")
     if not fps or not fps.get(name):
         raise DataError(
-            f"{where} gives a time, {field}, but {name} has no frame rate. Write frames, or give "
-            "the rate as data.fps."
+            f"{where} gives a time, {field}, but {name} has no frame rate. Write frames."
         )
     return round(float(field[:-1]) * fps[name])
 

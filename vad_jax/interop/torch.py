@@ -56,7 +56,7 @@ def variables(
         axes = _TO_OURS[kind]
         found[path] = array if axes is None else array.transpose(axes)
     if memory is not None:
-        found["state/memory"] = np.asarray(memory)
+        found["state/memory"] = np.asarray(memory, next(iter(found.values())).dtype)
     elif "memory" in shapes["state"]:
         dtype = next(iter(found.values())).dtype
         initial = method.init(jax.random.key(config.seed))["state"]["memory"]

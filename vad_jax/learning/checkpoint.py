@@ -38,10 +38,8 @@ class Checkpoints:
         """Begins to write a checkpoint; `position` has `step`, `epoch` and the run's digest."""
         saved = self._manager.save(
             position["step"],
-            args=ocp.args.Composite(
-                variables=ocp.args.StandardSave(variables),
-                slots=ocp.args.StandardSave(_by_path(slots)),
-                position=ocp.args.JsonSave(position),
+            args=_items(
+                ocp.args.StandardSave, variables, slots, position=ocp.args.JsonSave(position)
             ),
         )
         if not saved:
@@ -63,23 +61,22 @@ class Checkpoints:
         Raises:
           CheckpointError: there are checkpoints, and none can be read.
         """
-        failures = []
+        failures = {}
+        restore = _items(
+            ocp.args.StandardRestore, variables, slots, position=ocp.args.JsonRestore()
+        )
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
-                found = self._manager.restore(
-                    step,
-                    args=ocp.args.Composite(
-                        variables=ocp.args.StandardRestore(variables),
-                        slots=ocp.args.StandardRestore(_by_path(slots)),
-                        position=ocp.args.JsonRestore(),
-                    ),
-                )
+                found = self._manager.restore(step, args=restore)
             except (ValueError, OSError, KeyError) as error:
-                failures.append(f"step {step}: {_first_line(error)}")
-                log.warning("%s: skipped %s", self.folder, failures[-1])
+                failures[step] = _first_line(error)
+                log.warning("%s: step %d cannot be read, %s", self.folder, step, failures[step])
                 continue
-            slots = jax.tree.unflatten(jax.tree.structure(slots), found.slots.values())
-            return found.variables, slots, found.position
+            for damaged in failures:  # else Orbax refuses to save those steps anew
+                self._manager.delete(damaged)
+            structure = jax.tree.structure(slots)
+            leaves = found.slots.values() if "slots" in found else []
+            return found.variables, jax.tree.unflatten(structure, leaves), found.position
         if failures:
             raise CheckpointError(f"{self.folder}: no checkpoint can be read: {failures}.")
         return None
@@ -108,6 +105,14 @@ def read_variables(folder: Path, variables: Variables) -> tuple[Variables, dict[
             except (ValueError, OSError, KeyError) as error:
                 failures.append(f"step {step}: {_first_line(error)}")
     raise CheckpointError(f"{folder}: no checkpoint can be read {failures or '(there is none)'}.")
+
+
+def _items(kind, variables: Variables, slots: Any, *, position) -> ocp.args.Composite:
+    """What a checkpoint holds; an optimiser without state (plain SGD) has no slots."""
+    items = {"variables": kind(variables), "position": position}
+    if jax.tree.leaves(slots):
+        items["slots"] = kind(_by_path(slots))
+    return ocp.args.Composite(**items)
 
 
 def _by_path(tree: Any) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from tqdm import tqdm
@@ -61,8 +62,9 @@ def train(
     measured = None
     for index, stage in enumerate(method.stages):
         run = _StageRun(config, stage, index, training, validation, workdir, digest)
-        variables = stage.finish(run.train(stage.begin(variables, measured)))
-        measured = run.measure(variables)
+        trained = run.train(stage.begin(variables, measured))
+        measured = run.measure(trained)
+        variables = stage.finish(trained)
     normal = validation or training
     source = "held-out" if validation else "training"
     with tqdm(total=sum(map(len, normal)), desc="normal clips", unit="frame", disable=None) as bar:
@@ -90,6 +92,11 @@ def train_step(stage: Stage, transform: optax.GradientTransformation) -> Callabl
     return step
 
 
+def _finite(tree) -> jax.Array:
+    """Whether every number of a tree is finite."""
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
+
+
 class _StageRun:
     """One stage of one run: its feeds, length, optimiser and files."""
 
@@ -102,13 +109,13 @@ class _StageRun:
         self.videos = training
         self.mesh = meshes.make(self.settings.batch_size)
         self.key = jax.random.fold_in(jax.random.key(config.seed), index)
-        self._report_short(training)
+        self._check_lengths(training)
         self.steps_per_epoch = len(self.epoch_batches(0)[0])
         epochs = self.settings.epochs
         self.steps = self.settings.steps if epochs is None else epochs * self.steps_per_epoch
         self.epochs = math.ceil(self.steps / self.steps_per_epoch)
 
-    def _report_short(self, training):
+    def _check_lengths(self, training):
         short = [
             f"{video.name} ({len(video)} frames)"
             for video in training
@@ -119,6 +126,16 @@ class _StageRun:
             raise DataError(
                 f"No training video has a window of {span} whole frames: {', '.join(short)}. "
                 "Give longer videos, or a smaller input.stride."
+            )
+        bare = [
+            video.name
+            for video in self.held_out
+            if not len(windows.starts(self.stage.inputs, len(video), video.broken))
+        ]
+        if bare:
+            raise DataError(
+                f"data.validation: {', '.join(bare)} has no window of {span} whole frames, so "
+                "nothing can be measured there. Hold out longer videos."
             )
         if short:
             log.warning(
@@ -154,6 +171,8 @@ class _StageRun:
                 log.info("Stage %s goes on after step %d.", self.stage.name, done)
             if done >= self.steps:
                 return variables
+            for stale in ("normal.npz", "scores.npz", "metrics.json", "report.html"):
+                (self.workdir / stale).unlink(missing_ok=True)  # of fewer steps than come now
             self.log = _Log(self.workdir / "metrics.jsonl", self.stage.name, done)
             return self._epochs(transform, variables, slots, done, checkpoints)
 
@@ -167,7 +186,11 @@ class _StageRun:
         def step(variables, slots, store, item, number):
             key = jax.random.fold_in(self.key, number)
             variables, slots, metrics = pure(variables, slots, feed.gather(store, item), key)
-            return variables, slots, metrics | {"learning_rate": optim.learning_rate(slots)}
+            more = {
+                "learning_rate": optim.learning_rate(slots),
+                "sound": _finite(variables["params"]),
+            }
+            return variables, slots, metrics | more
 
         validate = self._validation()
         log.info(
@@ -196,6 +219,8 @@ class _StageRun:
             message = f"epoch {epoch + 1}/{self.epochs}, loss {line['loss']:.5f}"
             if validate:
                 held = validate(variables)
+                if not np.isfinite(held["loss"]):
+                    self._stop(f"a held-out loss {held['loss']}", done, checkpoints)
                 self.log.write(done, epoch, "validation", held)
                 message += f", held out {held['loss']:.5f}"
             log.info("%s: %s", self.stage.name, message)
@@ -209,15 +234,10 @@ class _StageRun:
         """Means over the steps since the last line, once all are known to be finite."""
         values = jax.device_get(waiting)
         losses = np.array([value["loss"] for value in values], np.float64)
-        if not np.isfinite(losses).all():
-            bad = done - len(losses) + int(np.flatnonzero(~np.isfinite(losses))[0]) + 1
-            good = checkpoints.newest()
-            where = f"the last good checkpoint is step {good}" if good else "no checkpoint yet"
-            raise TrainingError(
-                f"The loss of stage {self.stage.name} is {losses[~np.isfinite(losses)][0]} at step "
-                f"{bad}; {where} in {checkpoints.folder}. Lower "
-                f"stages.{self.stage.name}.learning_rate, or look at the data of that step."
-            )
+        sound = np.array([value["sound"] for value in values])
+        for i in np.flatnonzero(~(np.isfinite(losses) & sound))[:1]:
+            what = "gradient" if np.isfinite(losses[i]) else f"loss {losses[i]}"
+            self._stop(f"a {what} that is not finite", done - len(losses) + int(i) + 1, checkpoints)
         parts = {
             name: float(np.mean([value["parts"][name] for value in values], dtype=np.float64))
             for name in values[0]["parts"]
@@ -225,6 +245,14 @@ class _StageRun:
         rate = values[-1]["learning_rate"]
         rate = None if rate is None else float(rate)
         return {"loss": float(losses.mean()), "parts": parts, "learning_rate": rate}
+
+    def _stop(self, what, step, checkpoints):
+        good = checkpoints.newest()
+        where = f"the last good checkpoint is step {good}" if good else "no checkpoint yet"
+        raise TrainingError(
+            f"Stage {self.stage.name} has {what} at step {step}; {where} in {checkpoints.folder}. "
+            f"Lower stages.{self.stage.name}.learning_rate, or look at the data of that step."
+        )
 
     def _validation(self):
         """`variables → line` over the held-out windows, parts weighted by the mask; or None."""
@@ -269,8 +297,9 @@ class _StageRun:
         videos = self.held_out or self.videos
         feed = open_feed(self.config.data.backend, videos, self.stage.inputs)
         params, state = variables["params"], variables["state"]
+        store = jax.device_put(feed.store)
         found = statistics.measured(
-            self.stage.measure, params, state, feed, *self._in_order(videos)
+            self.stage.measure, params, state, feed, store, *self._in_order(videos)
         )
         statistics.write(self.workdir / "statistics" / f"{self.stage.name}.npz", found)
         return found
@@ -283,10 +312,15 @@ class _Log:
         self._path, self._stage = path, stage
         lines = path.read_text().splitlines() if path.exists() else []
         kept = [line for line in lines if self._stays(line, done)]
-        path.write_text("".join(line + "\n" for line in kept))
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text("".join(line + "\n" for line in kept))
+        temporary.replace(path)
 
     def _stays(self, line: str, done: int) -> bool:
-        entry = json.loads(line)
+        try:
+            entry = json.loads(line)
+        except json.JSONDecodeError:  # the line that a killed process was writing
+            return False
         return entry["stage"] != self._stage or entry["step"] <= done
 
     def write(self, step, epoch, split, line, *, clips=None, seconds=None) -> None:

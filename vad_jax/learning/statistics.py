@@ -34,14 +34,18 @@ def measured(
     params: Any,
     state: Any,
     feed: Feed,
+    store: Any,
     rows: np.ndarray,
     mask: np.ndarray,
 ) -> dict[str, dict[str, float]]:
-    """A stage's own measurements over normal windows, rows with mask 0 left out."""
+    """A stage's own measurements over normal windows, rows with mask 0 left out.
+
+    `store` is the feed's, placed on the device.
+    """
     function = jax.jit(lambda p, s, store, item: measure(p, s, feed.gather(store, item)))
     values: dict[str, list[np.ndarray]] = {}
     for item, counts in zip(feed.items(rows, mask), mask, strict=True):
-        for name, value in jax.device_get(function(params, state, feed.store, item)).items():
+        for name, value in jax.device_get(function(params, state, store, item)).items():
             values.setdefault(name, []).append(value[counts])
     return {name: summary(value) for name, value in values.items()}
 

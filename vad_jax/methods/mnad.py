@@ -71,6 +71,9 @@ CHOICES = {
 }
 
 
+EVALUATION = ("memory.update", "memory.reset", "gate", "weights.score")  # training never sees them
+
+
 def complete(config) -> None:
     """Fills in what follows from task and variant, where the user said nothing.
 
@@ -98,20 +101,22 @@ def create(config) -> Method:
     """The method of a completed config."""
     _check(config)
     functions = model(config)
-    stage = Stage(
-        name="train",
-        inputs=functions.spec,
-        loss=functions.loss,
-        optimizer=lambda *, steps_per_epoch, steps: optim.adam(
-            config.stages.train.learning_rate,
-            config.stages.train.schedule,
-            steps_per_epoch=steps_per_epoch,
-            steps=steps,
-        ),
-    )
+    stages = {
+        "train": Stage(
+            name="train",
+            inputs=functions.spec,
+            loss=functions.loss,
+            optimizer=lambda *, steps_per_epoch, steps: optim.adam(
+                config.stages.train.learning_rate,
+                config.stages.train.schedule,
+                steps_per_epoch=steps_per_epoch,
+                steps=steps,
+            ),
+        )
+    }
     return Method(
         inputs=functions.spec,
-        stages=(stage,),
+        stages=tuple(stages[name] for name in config.stage_names),
         fusion=_fusion(config),
         init=functions.init,
         start=functions.start,
@@ -135,6 +140,8 @@ def _check(config) -> None:
                 f"input.{side} = {config.input[side]}: the U-Net halves it three times, so it must "
                 "be a multiple of 8."
             )
+    if not 0 <= config.weights.score <= 1:
+        raise ConfigError(f"weights.score = {config.weights.score}: a share, from 0 to 1.")
     if config.input.channels not in (1, 3):
         raise ConfigError(f"input.channels = {config.input.channels}: 1 (grey) or 3 (colour).")
 
@@ -401,7 +408,8 @@ class Model:
         """Peak signal-to-noise ratio of one frame in dB, both images brought to 0..1."""
         output, target = (output + 1) / 2, (target + 1) / 2
         error = jnp.maximum(jnp.mean(jnp.square(output - target)), 1e-10)
-        return 10 * jnp.log10((jnp.max(output) if self.paper else 1.0) / error)
+        peak = jnp.maximum(jnp.max(output), 1e-10) if self.paper else 1.0
+        return 10 * jnp.log10(peak / error)
 
     def point_score(self, output, target):
         """What the gate sees: the error of one frame, weighted towards its large values."""

@@ -84,7 +84,7 @@ def torch_uniform(fan_in: int) -> Callable[..., jax.Array]:
     """PyTorch's default initial values of a convolution: uniform in ±1/sqrt(fan_in)."""
     bound = fan_in**-0.5
 
-    def init(key, shape, dtype=jnp.float32):
+    def init(key, shape, dtype=float):
         return jax.random.uniform(key, shape, dtype, -bound, bound)
 
     return init
