@@ -156,7 +156,6 @@ def test_an_unknown_method_is_named(use):
         ("gate.error", "absolute"),
         ("stages.train.schedule", "linear"),
         ("data.backend", "torch"),
-        ("data.name", "avenue2"),
         ("data.on_bad_frame", "ignore"),
     ],
 )
@@ -178,7 +177,7 @@ def test_a_value_outside_its_choices_names_them(key, value):
     ],
 )
 def test_what_counts_must_be_positive(key, value):
-    with pytest.raises(ConfigError, match=rf"{key} = {value}: must be greater than 0"):
+    with pytest.raises(ConfigError, match=rf"{key} = {value}: must be finite and greater than 0"):
         completed(**{key: value})
 
 
@@ -291,9 +290,12 @@ OUTSIDE = {
     "data.cache": "/tmp/cache",
     "data.backend": "resident",
     "evaluate_at_end": False,
-    "init_from": "runs/before",
     "log_steps": 7,
     "checkpoint.keep": 5,
+    "adapt.steps": 3,
+    "memory.update": "never",
+    "gate.threshold": 0.5,
+    "weights.score": 0.9,
 }
 INSIDE = {
     "seed": 1,
@@ -302,6 +304,7 @@ INSIDE = {
     "precision": "bfloat16",
     "data.validation": ("15",),
     "data.on_bad_frame": "skip",
+    "init_from": "runs/before",
     "weights.compact": 0.5,
     "stages.train.batch_size": 8,
 }

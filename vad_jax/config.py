@@ -24,7 +24,6 @@ _OUTSIDE_HASH = (
     "data.labels",
     "data.backend",
     "data.cache",
-    "data.on_bad_frame",
     "evaluate_at_end",
     "adapt",
     "log_steps",
