@@ -26,7 +26,6 @@ TEST_VIDEOS = 6
 TEST_FRAMES = 720
 
 # The run first: what is compared with it must be compiled alike.
-pytestmark = pytest.mark.usefixtures("finished_run", "quick_compilation")
 
 
 @pytest.fixture

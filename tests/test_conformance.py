@@ -26,7 +26,7 @@ CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 METHODS = sorted(module.name for module in pkgutil.iter_modules(methods.__path__))
 EQUAL = 1e-10
 
-pytestmark = pytest.mark.usefixtures("x64", "quick_compilation")
+pytestmark = pytest.mark.usefixtures("x64")
 
 
 @pytest.fixture(scope="module", params=METHODS)

@@ -29,6 +29,7 @@ from vad_jax.interop import torch
 from vad_jax.methods import mnad
 from vad_jax.nets import memory
 
+pytestmark = pytest.mark.usefixtures("fully_optimised")
 GAPS = json.loads((DATA / "mnad_float32_gap.json").read_text())
 
 

@@ -30,7 +30,7 @@ from vad_jax.methods import mnad
 from vad_jax.nets import memory
 from vad_jax.nets.pixels import numbers
 
-pytestmark = pytest.mark.usefixtures("x64")
+pytestmark = pytest.mark.usefixtures("x64", "fully_optimised")
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,6 @@ from vad_jax.data import synthetic, windows
 from vad_jax.methods import mnad
 from vad_jax.nets import memory
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def tiny(**changes):
     config = configs.defaults("mnad")

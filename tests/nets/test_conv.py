@@ -13,7 +13,7 @@ from jax import lax
 
 from vad_jax.nets.conv import Conv, UpsampleConv, conv, max_pool, upsample_conv
 
-pytestmark = pytest.mark.usefixtures("x64", "quick_compilation")
+pytestmark = pytest.mark.usefixtures("x64")
 
 SHAPES = [(1, 1, 1, 1, 1), (2, 3, 5, 1, 4), (3, 4, 2, 5, 2), (1, 7, 6, 3, 5)]  # B H W I O
 

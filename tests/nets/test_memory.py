@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from vad_jax.nets import memory
 
-pytestmark = pytest.mark.usefixtures("x64", "quick_compilation")
+pytestmark = pytest.mark.usefixtures("x64")
 
 N, M, C = 24, 5, 6
 EVERY = np.ones(N, bool)

@@ -7,7 +7,7 @@ import pytest
 
 from vad_jax.nets.norm import BatchNorm
 
-pytestmark = pytest.mark.usefixtures("x64", "quick_compilation")
+pytestmark = pytest.mark.usefixtures("x64")
 
 NORM = BatchNorm()
 SCALE, BIAS = np.array([0.5, 2.0, -1.0]), np.array([0.1, 0.0, -3.0])
