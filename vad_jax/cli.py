@@ -8,6 +8,7 @@ import importlib.util
 import inspect
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -66,6 +67,8 @@ def _parse(argv: Sequence[str]) -> list[str]:
         else:
             kept.append(argument)
     _OVERRIDES.update(overrides)
+    if {"--help", "-h"} & set(kept):
+        app.usage(shorthelp=True, writeto_stdout=True, exitcode=0)
     try:
         rest = flags.FLAGS(kept)
     except flags.Error as error:
@@ -84,8 +87,9 @@ def _guarded(main: Callable[[], Outcome]) -> None:
     except VadError as error:
         _stop(error)
     except KeyboardInterrupt:
-        print("Stopped. The same command goes on from the last checkpoint.", file=sys.stderr)
-        sys.exit(3)
+        said = "Stopped. The same command goes on from the last checkpoint, if there is one."
+        print(said, file=sys.stderr, flush=True)
+        os._exit(3)  # at once: taking Python down while XLA compiles in a thread crashes
     if flags.FLAGS.json:
         print(json.dumps(outcome.figures))
     sys.exit(outcome.exit_code)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import cv2
 import jax
 import numpy as np
 
@@ -25,7 +26,7 @@ class Result(NamedTuple):
     parts: dict[str, np.ndarray]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Detector:
     """A trained method.
 
@@ -42,16 +43,28 @@ class Detector:
     config: Any
     about: dict[str, Any]
 
+    def __repr__(self) -> str:
+        spec = self.method.inputs
+        return (
+            f"Detector({self.config.method}, {spec.width}x{spec.height} {spec.colour}, "
+            f"step {self.about['step']})"
+        )
+
     def score(
         self, video: Iterable[np.ndarray], *, protocol: Literal["online", "paper"] = "online"
     ) -> Result:
         """Scores one video, started anew.
 
         Args:
-          video: frames uint8 `[h, w]` or `[h, w, C]` of any size, in the channel order that
-            `method.inputs.colour` names.
+          video: frames uint8 of any size, grey `[h, w]` or colour `[h, w, 3]` in OpenCV's order
+            (BGR), as a camera gives them; a grey model takes both.
           protocol: `online` uses nothing of the video's future; `paper` scales by all of it.
         """
+        if isinstance(video, np.ndarray) and video.ndim == 3 and video.shape[-1] in (1, 3):
+            raise DataError(
+                f"One array {list(video.shape)} looks like a single frame: give a sequence of "
+                "frames, or an array [F, h, w] or [F, h, w, C]."
+            )
         given = _Given("video", [self._fitted(frame) for frame in video])
         (windows,) = score_videos(self.method, self.variables, [given], anew=True)
         parts = self.frame_parts(windows)
@@ -103,6 +116,9 @@ class Detector:
     def _fitted(self, frame: np.ndarray) -> np.ndarray:
         spec = self.method.inputs
         frame = np.asarray(frame)
+        colour = frame.dtype == np.uint8 and frame.ndim == 3 and frame.shape[-1] == 3
+        if spec.channels == 1 and colour:
+            frame = cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)  # as files are read
         if frame.ndim == 2:
             frame = np.repeat(frame[..., None], spec.channels, axis=-1)
         if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[-1] != spec.channels:

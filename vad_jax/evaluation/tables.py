@@ -47,7 +47,7 @@ def table(metrics: Mapping[str, Any]) -> str:
             f"strict macro leaves out videos of one class: {', '.join(data['macro_skipped'])}"
         )
     if len(columns) < len(PROTOCOLS) * len(VARIANTS):
-        lines.append("this score has no smoothing where only raw is shown")
+        lines.append("raw alone is shown where the method's score has no smoothing")
     lines.append("")
     for protocol, variant in columns:
         for metric in ("auc_micro", "auc_macro"):

@@ -168,9 +168,11 @@ class _StageRun:
             if found:
                 variables, slots, position = found
                 done = position["step"]
-                log.info("Stage %s goes on after step %d.", self.stage.name, done)
             if done >= self.steps:
+                log.info("Stage %s is complete: %d steps.", self.stage.name, done)
                 return variables
+            if done:
+                log.info("Stage %s goes on after step %d.", self.stage.name, done)
             for stale in ("normal.npz", "scores.npz", "metrics.json", "report.html"):
                 (self.workdir / stale).unlink(missing_ok=True)  # of fewer steps than come now
             self.log = _Log(self.workdir / "metrics.jsonl", self.stage.name, done)
