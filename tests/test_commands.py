@@ -154,7 +154,9 @@ def test_what_is_skipped_is_named_and_counted_and_the_run_goes_on(training_on, s
     assert "Video 01: 1 of 12 frames cannot be read and are skipped: 11" in said
     assert said.count("data.on_bad_frame=skip: 1 frames of 2 videos skipped, 0 videos left") == 2
     assert "1 training videos are left out, a window needs 5 frames: 02 (1 frames)" in said
-    assert "1 test videos have no score, a window needs 5 whole frames: 02 (1 frames)" in said
+    assert "Left out: 02 (1 frames): no score, a window needs 5 whole frames" in said
+    assert "Left out: 01: 1 frames cannot be read, first 11" in said
+    assert len(metrics["data"]["left_out"]) == 2  # what makes the exit code 3
     assert metrics["data"]["frames"] == 13
     assert metrics["data"]["scored"] == 7  # frames 4 to 10 of test video 01
 

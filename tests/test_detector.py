@@ -84,7 +84,7 @@ def test_frames_of_another_size_are_resized(detector, frames, result):
     ("frame", "said"),
     [
         (np.zeros((16, 16), np.float32), r"float32 \[16, 16, 1\]"),
-        (np.zeros((16, 16, 3), np.uint8), r"uint8 \[16, 16, 3\]"),
+        (np.zeros((16, 16, 2), np.uint8), r"uint8 \[16, 16, 2\]"),
         (np.zeros(16, np.uint8), r"uint8 \[16\]"),
         (np.zeros((2, 16, 16, 1), np.uint8), r"uint8 \[2, 16, 16, 1\]"),
     ],
@@ -94,6 +94,16 @@ def test_what_is_no_grey_frame_of_bytes_is_refused(detector, frame, said):
         detector.score([frame] * 5)
     with pytest.raises(DataError, match=said):
         detector.stream().push(frame)
+
+
+def test_a_grey_run_takes_colour_frames_as_it_reads_colour_files(detector, frames, result):
+    colour = [np.repeat(frame.reshape(*frame.shape[:2], 1), 3, axis=-1) for frame in frames]
+    np.testing.assert_array_equal(detector.score(colour).score, result.score)
+
+
+def test_a_single_frame_is_not_taken_for_a_video(detector):
+    with pytest.raises(DataError, match=r"\[16, 16, 3\] looks like a single frame"):
+        detector.score(np.zeros((16, 16, 3), np.uint8))
 
 
 @pytest.mark.parametrize("number", [0, 1, 4])
