@@ -15,7 +15,16 @@ from vad_jax import config as configs
 from vad_jax.data.frames import Frames, identity
 from vad_jax.types import CheckpointError
 
-_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "opencv-python")
+_PACKAGES = (
+    "vad_jax",
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "numpy",
+    "opencv-python",
+)
 
 
 def claim(workdir: Path, config, training: Sequence[Frames], validation: Sequence[Frames]) -> str:
@@ -69,7 +78,6 @@ def environment() -> dict[str, Any]:
             continue
     devices = jax.devices()
     return {
-        "vad_jax": metadata.version("vad_jax"),
         "python": platform.python_version(),
         "packages": versions,
         "platform": platform.platform(),
