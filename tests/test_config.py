@@ -287,7 +287,7 @@ def test_differences_name_the_key_and_both_values(config):
 OUTSIDE = {
     "data.root": "elsewhere",
     "data.labels": "mine.npy",
-    "data.cache": "/tmp/cache",
+    "data.cache": "other-cache",
     "data.backend": "resident",
     "evaluate_at_end": False,
     "log_steps": 7,
