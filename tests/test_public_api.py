@@ -45,10 +45,12 @@ def public_functions():
     """(name below `vad_jax`, function) of all modules; methods of public classes too.
 
     The classes in `methods/` and the networks in `nets/` are not walked: what leaves them are the
-    functions of a `Method`, which `vad_jax.types` describes and the conformance test calls.
+    functions of a `Method`, which `vad_jax.types` describes and the conformance test calls. The
+    twins in `benchmarks/peers/` need PyTorch, and nobody else calls them.
     """
     found = []
     names = [module.name for module in pkgutil.walk_packages(vad_jax.__path__, "vad_jax.")]
+    names = [name for name in names if not name.startswith("vad_jax.benchmarks.peers.")]
     for module in map(importlib.import_module, ["vad_jax", *names]):
         place = module.__name__.removeprefix("vad_jax").lstrip(".")
         for name, member in own_members(module, module):

@@ -33,13 +33,32 @@ class Outcome(NamedTuple):
 
 def run(main: Callable[[], Outcome]) -> None:
     """Runs a command: parses flags, turns the house's errors into a message and an exit code."""
-    help_json = "Print the figures as one last line of JSON."
-    flags.DEFINE_bool("json", False, help_json, module_name=sys.argv[0])  # listed by --help
+    _define_flags()
     _log_to_stderr()
     try:
         app.run(lambda _: _guarded(main), flags_parser=_parse)
     except VadError as error:
         _stop(error)
+
+
+def _define_flags() -> None:
+    """The flags of all commands, under the name of the one that runs: --help lists those."""
+    here = {"module_name": sys.argv[0]}
+    flags.DEFINE_bool("json", False, "Print the figures as one last line of JSON.", **here)
+    flags.DEFINE_bool(
+        "keep_heap",
+        False,
+        "On a CPU: keep the memory of a step for the next one. Large steps take a fifth less "
+        "time, but resident memory stays at its peak until the command ends.",
+        **here,
+    )
+    flags.DEFINE_string(
+        "compile_cache",
+        None,
+        "Folder that keeps compiled programs for the next command, or none. Default: "
+        "JAX_COMPILATION_CACHE_DIR where it is set, else ~/.cache/vad_jax/compiled.",
+        **here,
+    )
 
 
 def _log_to_stderr() -> None:
@@ -83,6 +102,7 @@ _OVERRIDES: dict[str, str] = {}  # of this process's command line
 
 def _guarded(main: Callable[[], Outcome]) -> None:
     try:
+        _prepare()
         outcome = main()
     except VadError as error:
         _stop(error)
@@ -93,6 +113,17 @@ def _guarded(main: Callable[[], Outcome]) -> None:
     if flags.FLAGS.json:
         print(json.dumps(outcome.figures))
     sys.exit(outcome.exit_code)
+
+
+def _prepare() -> None:
+    """What must be set before the first array."""
+    from vad_jax import runtime
+
+    given = flags.FLAGS
+    if given.keep_heap:
+        runtime.keep_heap()
+    if given.compile_cache != "none":
+        runtime.compilation_cache(folder=given.compile_cache)
 
 
 def _stop(error: VadError) -> None:

@@ -1,8 +1,9 @@
 """Score parts of whole videos and of streams: one mechanism, constant memory.
 
-Frames are pushed into a buffer that cuts windows; the windows are scored a batch at a time. With a
-carry a batch is one window by default, in files as in streams, so that both run the same compiled
-function and a gate decides alike in both.
+Frames are pushed into a buffer that cuts windows; the windows are scored a batch at a time. One
+video with a carry goes window by window, in a file as in a stream, so that both run the same
+compiled function and a gate decides alike in both. Several videos with a carry of their own go
+side by side.
 """
 
 from __future__ import annotations
@@ -12,12 +13,18 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from vad_jax.data.ahead import ahead
 from vad_jax.data.windows import WindowBuffer
-from vad_jax.types import Method, Scores, Variables
+from vad_jax.types import Batch, InputSpec, Method, Scores, Variables
 
 _BATCH = 16  # windows at a time where there is no carry
+_STREAMS = 8  # videos side by side, at most, where each has a carry of its own
+_ROWS = 4  # windows at a time of each of these
+_AHEAD = 32  # frames that are read before they are needed
+_PENDING = 4  # batches that may wait for the device: the bound on what they hold in memory
 
 
 class Video(Protocol):
@@ -83,17 +90,9 @@ class Stream:
     def _batches(self, *, flush: bool) -> Iterator[tuple[np.ndarray, Scores]]:
         while len(self._waiting) >= self._rows or (flush and self._waiting):
             now, self._waiting = self._waiting[: self._rows], self._waiting[self._rows :]
-            first = np.array([start for start, _ in now], np.int32)
-            empty = self._rows - len(now)
-            clips = np.stack([clip for _, clip in now] + [now[0][1]] * empty)
-            batch = {
-                "frames": clips,
-                "mask": np.arange(self._rows) < len(now),
-                "video": np.zeros(self._rows, np.int32),
-                "frame": np.append(first, np.zeros(empty, np.int32)),
-            }
+            batch = _packed(self._spec, now, self._rows)
             self.carry, scores = self._score(self._variables, self.carry, batch)
-            yield first, scores
+            yield batch["frame"][: len(now)], scores
 
 
 def score_videos(
@@ -102,53 +101,132 @@ def score_videos(
     videos: Iterable[Video],
     *,
     rows: int | None = None,
+    streams: int = _STREAMS,
     maps: bool = False,
     anew: bool = False,
     progress: Callable[[int], Any] = lambda frames: None,
 ) -> Iterator[VideoScores]:
-    """Scores videos one after the other.
+    """Scores videos; frames are read and results fetched while the device computes.
 
     Args:
       method, variables: what scores.
       videos: in the order in which a carry goes through them.
-      rows: windows at a time; by default 16 without a carry and 1 with one.
+      rows: windows of a video at a time; by default 16 without a carry, 4 of videos side by side,
+        1 of a video alone with a carry.
+      streams: most videos side by side, where each has a carry of its own. With more than one,
+        rounding differs from a stream's, and so may a gate at its very threshold.
       maps: whether error maps are kept.
       anew: start each video anew even where the method carries over the set.
       progress: called with the number of frames that have been read since the last call.
 
     Yields:
-      One result a video, also for one without a window (W = 0).
+      One result a video, in order, also for one without a window (W = 0).
     """
     carried = method.carry_over != "none"
-    rows = rows or (1 if carried else _BATCH)
-    carry = None
+    own = carried and (anew or method.carry_over == "video")
+    if own and streams > 1:
+        yield from _side_by_side(
+            method, variables, list(videos), streams, rows or _ROWS, maps=maps, progress=progress
+        )
+        return
+    rows, carry = rows or (1 if carried else _BATCH), None
     for video in videos:
-        fresh = anew or method.carry_over != "set"
-        stream = Stream(method, variables, rows=rows, maps=maps, carry=None if fresh else carry)
+        stream = Stream(method, variables, rows=rows, maps=maps, carry=carry)
         done, length = [], 0
-        for frame in video.stream():
+        for frame in ahead(video.stream(), _AHEAD):
             done += stream.push(frame)
+            _hold_back(done)
             length += 1
             progress(1)
         done += stream.flush()
-        carry = stream.carry
-        yield _joined(method, video.name, length, done, maps=maps)
+        carry = None if own else stream.carry
+        yield _joined(method, video.name, length, jax.device_get(done), maps=maps)
+
+
+def _side_by_side(
+    method, variables, videos, streams, rows, *, maps, progress
+) -> Iterator[VideoScores]:
+    """Groups of about equal size; a video that ends before the others is masked from there on."""
+    groups = -(-len(videos) // streams)
+    size = -(-len(videos) // max(groups, 1))
+    score = compiled(method, maps=maps, streams=True)
+    start = method.start(variables)
+    for begin in range(0, len(videos), max(size, 1)):
+        lanes = [_Lane(video, method.inputs) for video in videos[begin : begin + size]]
+        idle = [[]] * (size - len(lanes))
+        carries = jax.tree.map(lambda leaf: jnp.stack([leaf] * size), start)
+        done = []
+        while any(windows := [lane.take(rows, progress) for lane in lanes]):
+            packed = [_packed(method.inputs, some, rows) for some in windows + idle]
+            batch = jax.tree.map(lambda *leaves: np.stack(leaves), *packed)
+            carries, scores = score(variables, carries, batch)
+            done.append(([np.array([f for f, _ in some], np.int32) for some in windows], scores))
+            _hold_back(done)
+        done = jax.device_get(done)
+        for i, lane in enumerate(lanes):
+            own = [(first[i], jax.tree.map(lambda leaf: leaf[i], scores)) for first, scores in done]  # noqa: B023
+            yield _joined(method, lane.name, lane.length, own, maps=maps)
+
+
+class _Lane:
+    """One of several videos side by side."""
+
+    def __init__(self, video: Video, spec: InputSpec):
+        self.name, self.length = video.name, 0
+        self._frames, self._buffer = ahead(video.stream(), _AHEAD), WindowBuffer(spec)
+        self._waiting, self._ended = [], False
+
+    def take(self, rows: int, progress: Callable[[int], Any]) -> list[tuple[int, np.ndarray]]:
+        """The next windows; fewer than `rows` only at the end of the video."""
+        while len(self._waiting) < rows and not self._ended:
+            for frame in self._frames:
+                self._waiting += self._buffer.push(frame)
+                self.length += 1
+                progress(1)
+                break
+            else:
+                self._waiting += self._buffer.flush()
+                self._ended = True
+        now, self._waiting = self._waiting[:rows], self._waiting[rows:]
+        return now
+
+
+def _packed(spec: InputSpec, windows: list[tuple[int, np.ndarray]], rows: int) -> Batch:
+    """A batch of `rows` windows; those that are missing are masked."""
+    clip = (spec.lead + spec.frames, spec.height, spec.width, spec.channels)
+    frames, first = np.zeros((rows, *clip), np.uint8), np.zeros(rows, np.int32)
+    for row, (start, window) in enumerate(windows):
+        frames[row], first[row] = window, start
+    mask = np.arange(rows) < len(windows)
+    return {"frames": frames, "mask": mask, "video": np.zeros(rows, np.int32), "frame": first}
+
+
+def _hold_back(done: list[tuple[Any, Scores]]) -> None:
+    """Waits for the device where more than a few batches are under way."""
+    if len(done) > _PENDING:
+        jax.block_until_ready(done[-_PENDING - 1][1])
 
 
 @functools.lru_cache(maxsize=16)
-def compiled(method: Method, *, maps: bool) -> Callable[..., tuple[Any, Scores]]:
-    """The method's `score` under jit; error maps are dropped inside where nobody wants them."""
+def compiled(
+    method: Method, *, maps: bool, streams: bool = False
+) -> Callable[..., tuple[Any, Scores]]:
+    """The method's `score` under jit; error maps are dropped inside where nobody wants them.
+
+    With `streams` carry and batch have a first axis more: streams side by side.
+    """
 
     def score(variables, carry, batch):
         carry, scores = method.score(variables, carry, batch)
         return carry, scores if maps else scores._replace(maps=None)
 
-    return jax.jit(score)
+    return jax.jit(jax.vmap(score, in_axes=(None, 0, 0)) if streams else score)
 
 
 def _joined(method, name, length, done, *, maps) -> VideoScores:
+    """The batches of one video, on the host, as one."""
     counts = [len(first) for first, _ in done]
-    done = jax.device_get([scores for _, scores in done]), [first for first, _ in done]
+    done = [scores for _, scores in done], [first for first, _ in done]
     scored = len(method.inputs.scored)
 
     def join(values, shape, dtype):

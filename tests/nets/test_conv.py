@@ -1,7 +1,10 @@
 """The convolutions and the pooling against XLA's own, in float64.
 
-Tolerance 1e-12: both are sums of at most 9·5 products of numbers near 1, in another order.
+Tolerance 1e-12 of the largest value: both are sums of some hundred products in another order; the
+transforms of the fast forms cost a digit.
 """
+
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -10,21 +13,30 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax import lax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from vad_jax.nets.conv import Conv, UpsampleConv, conv, max_pool, upsample_conv
+from vad_jax.nets import lowering
+from vad_jax.nets.conv import Conv, UpsampleConvApart, conv, conv_transpose, max_pool
+from vad_jax.nets.lowering import Geometry
 
 pytestmark = pytest.mark.usefixtures("x64")
 
-SHAPES = [(1, 1, 1, 1, 1), (2, 3, 5, 1, 4), (3, 4, 2, 5, 2), (1, 7, 6, 3, 5)]  # B H W I O
 
-
-def reference_conv(x, kernel):
+def plain(x, kernel, strides=1, padding=None):
+    """XLA's convolution, differentiated by JAX's own rules."""
+    axes = x.ndim - 2
+    spatial = "DHW"[-axes:]
     return lax.conv_general_dilated(
-        x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        x,
+        kernel,
+        (strides,) * axes,
+        padding or [(k // 2, k // 2) for k in kernel.shape[:axes]],
+        dimension_numbers=(f"N{spatial}C", f"{spatial}IO", f"N{spatial}C"),
     )
 
 
-def reference_upsample(x, kernel):
+def plain_doubling(x, kernel):
+    """PyTorch's `ConvTranspose2d(3, stride=2, padding=1, output_padding=1)`, as dilation."""
     return lax.conv_general_dilated(
         x,
         kernel[::-1, ::-1],
@@ -35,26 +47,71 @@ def reference_upsample(x, kernel):
     )
 
 
-PAIRS = [(conv, reference_conv), (upsample_conv, reference_upsample)]
+doubling = functools.partial(conv_transpose, strides=2)
 
 
-def drawn(shape, seed=0):
-    b, h, w, i, o = shape
+def drawn(size, kernel, channels, *, batch=2, seed=0):
     rng = np.random.default_rng(seed)
-    return jnp.asarray(rng.normal(size=(b, h, w, i))), jnp.asarray(rng.normal(size=(3, 3, i, o)))
+    x = rng.normal(size=(batch, *size, channels[0]))
+    return jnp.asarray(x), jnp.asarray(rng.normal(size=(*kernel, *channels)))
 
 
-def same(a, b):
-    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-12, atol=1e-12), a, b)
+def later(*args, **options):
+    """Drawn when a test runs, in float64."""
+    return functools.partial(drawn, *args, **options)
+
+
+# Each reaches another form of the table, forward or back; odd sizes and single rows too.
+CASES = {
+    "narrow": (conv, plain, later((5, 6), (3, 3), (3, 5))),
+    "one pixel": (conv, plain, later((1, 1), (3, 3), (1, 2), batch=1)),
+    "large image": (conv, plain, later((64, 66), (3, 3), (2, 3))),
+    "large, odd": (conv, plain, later((67, 63), (3, 3), (3, 2), batch=1)),
+    "wide": (conv, plain, later((6, 5), (3, 3), (256, 256), batch=1)),
+    "one row, wide": (conv, plain, later((1, 3), (3, 3), (256, 256), batch=1)),
+    "1x1": (conv, plain, later((4, 3), (1, 1), (5, 2))),
+    "5x5": (conv, plain, later((6, 7), (5, 5), (2, 3))),
+    "3x3x3": (conv, plain, later((5, 4, 6), (3, 3, 3), (2, 3))),
+    "3x3x3, one frame": (conv, plain, later((1, 4, 3), (3, 3, 3), (2, 1))),
+    "1x3x3": (conv, plain, later((3, 4, 5), (1, 3, 3), (2, 3))),
+    "strided": (functools.partial(conv, strides=2), functools.partial(plain, strides=2),
+                later((7, 8), (3, 3), (3, 4))),
+    "strided 3d": (functools.partial(conv, strides=2), functools.partial(plain, strides=2),
+                   later((5, 7, 8), (3, 3, 3), (2, 3))),
+    "valid": (functools.partial(conv, padding=((0, 0), (0, 0))),
+              functools.partial(plain, padding=((0, 0), (0, 0))), later((66, 64), (3, 3), (2, 3))),
+    "lopsided": (functools.partial(conv, padding=((2, 0), (0, 1))),
+                 functools.partial(plain, padding=((2, 0), (0, 1))),
+                 later((64, 65), (3, 3), (2, 3))),
+    "doubling": (doubling, plain_doubling, later((5, 7), (3, 3), (4, 3))),
+    "doubling, large": (doubling, plain_doubling, later((33, 20), (3, 3), (3, 2))),
+}  # fmt: skip
+
+
+@pytest.fixture(params=CASES, scope="module")
+def case(request):
+    return taken(request.param)
+
+
+def taken(name):
+    ours, reference, draw = CASES[name]
+    return ours, reference, draw()
+
+
+def same(found, expected):
+    def close(a, b):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-12 * max(1, float(jnp.abs(b).max())))
+
+    jax.tree.map(close, found, expected)
 
 
 def of_a_curve(function):
     """A scalar whose first and second derivatives depend on the function's values."""
-    return lambda x, kernel: jnp.sum(jnp.sin(function(x, kernel)))
+    return lambda x, kernel: jnp.sum(jnp.sin(function(x, kernel) / kernel[..., 0].size))
 
 
 def first_derivatives(function):
-    return jax.jit(jax.grad(of_a_curve(function), argnums=(0, 1)))
+    return jax.grad(of_a_curve(function), argnums=(0, 1))
 
 
 def second_derivatives(function):
@@ -63,79 +120,174 @@ def second_derivatives(function):
     def length(x, kernel):
         return sum(jnp.sum(g**2) for g in first_derivatives(function)(x, kernel))
 
-    return jax.jit(jax.grad(length, argnums=(0, 1)))
+    return jax.grad(length, argnums=(0, 1))
 
 
-@pytest.mark.parametrize(("ours", "reference"), PAIRS)
-@settings(max_examples=12, deadline=None)
+def everything(function):
+    def all_three(x, kernel):
+        args = x, kernel
+        first, second = first_derivatives(function), second_derivatives(function)
+        return function(*args), first(*args), second(*args)
+
+    return jax.jit(all_three)
+
+
+def test_values_gradients_and_gradients_of_gradients_are_xlas(case):
+    ours, reference, args = case
+    same(everything(ours)(*args), everything(reference)(*args))
+
+
+@settings(max_examples=10, deadline=None)
 @given(
-    shape=st.tuples(
-        st.integers(1, 3),
-        st.integers(1, 9),
-        st.integers(1, 9),
-        st.integers(1, 5),
-        st.integers(1, 5),
-    ),
+    size=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    kernel=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    channels=st.tuples(st.integers(1, 5), st.integers(1, 5)),
+    strides=st.integers(1, 3),
+    edges=st.tuples(*(st.integers(0, 3),) * 4),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_values_are_those_of_the_general_convolution(ours, reference, shape, seed):
-    x, kernel = drawn(shape, seed)
-    same(ours(x, kernel), reference(x, kernel))
+def test_any_geometry_is_xlas(size, kernel, channels, strides, edges, seed):
+    padding = (edges[:2], edges[2:])
+    if any(n + sum(p) < k for n, p, k in zip(size, padding, kernel, strict=True)):
+        return
+    args = drawn(size, kernel, channels, seed=seed)
+    found = conv(*args, strides=strides, padding=padding)
+    same(found, plain(*args, strides=strides, padding=padding))
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize(("ours", "reference"), PAIRS)
-def test_gradients_to_image_and_kernel(ours, reference, shape):
-    same(
-        first_derivatives(ours)(*drawn(shape)),
-        first_derivatives(reference)(*drawn(shape)),
+@settings(max_examples=10, deadline=None)
+@given(
+    size=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    channels=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    edges=st.tuples(*(st.integers(0, 2),) * 4),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_every_form_of_the_table_is_xlas(size, channels, edges, seed):
+    """Taken by name, so that small and narrow shapes reach forms that the table has for others."""
+    geometry = Geometry(size, (3, 3), (1, 1), (edges[:2], edges[2:]))
+    if min(geometry.places) < 1:
+        return
+    x, kernel = drawn(size, (3, 3), channels, seed=seed)
+    y = lowering.xla_value(geometry, x, kernel)
+    same(lowering.winograd.value(x, kernel, geometry.padding), y)
+    same(lowering.winograd.taps(x, y, geometry.padding), lowering.xla_taps(geometry, x, y))
+
+
+def test_the_transpose_is_the_adjoint(case):
+    ours, _, (x, kernel) = case
+    if ours is not conv:
+        return
+    y = jnp.cos(conv(x, kernel))
+    padding = [(k // 2, k // 2) for k in kernel.shape[:-2]]
+    back = conv_transpose(
+        y, kernel.swapaxes(-1, -2), strides=1, padding=padding, size=x.shape[1:-1]
     )
+    np.testing.assert_allclose(jnp.sum(back * x), jnp.sum(y * conv(x, kernel)), rtol=1e-12)
 
 
-@pytest.mark.parametrize("shape", SHAPES[1:3])
-@pytest.mark.parametrize(("ours", "reference"), PAIRS)
-def test_the_gradient_of_a_gradient(ours, reference, shape):
-    found = second_derivatives(ours)(*drawn(shape))
-    expected = second_derivatives(reference)(*drawn(shape))
-    scale = max(float(jnp.abs(leaf).max()) for leaf in expected)  # up to some hundreds here
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-12 * scale), found, expected)
-
-
-@pytest.mark.parametrize("function", [conv, upsample_conv])
-def test_vmap_over_kernels_is_a_loop(function):
-    pairs = [drawn(SHAPES[1], seed) for seed in range(3)]
+@pytest.mark.parametrize("function", [conv, doubling])
+@pytest.mark.parametrize("size", [(3, 5), (64, 64)])
+def test_vmap_over_kernels_is_a_loop(function, size):
+    pairs = [drawn(size, (3, 3), (1, 2), seed=seed) for seed in range(3)]
     x, kernel = (jnp.stack(values) for values in zip(*pairs, strict=True))
-    same(jax.vmap(function)(x, kernel), jnp.stack([function(*pair) for pair in pairs]))
+    gradient = first_derivatives(function)
+    each = [gradient(*pair) for pair in pairs]
+    same(jax.vmap(gradient)(x, kernel), jax.tree.map(lambda *leaves: jnp.stack(leaves), *each))
     alone = jnp.stack([function(x[0], k) for k in kernel])
     same(jax.vmap(function, in_axes=(None, 0))(x[0], kernel), alone)
 
 
+def test_inside_a_scan_with_the_kernel_as_carry():
+    x, kernel = drawn((64, 64), (3, 3), (2, 2), batch=1)
+
+    def descended(conv):
+        def step(kernel, _):
+            value, gradient = jax.value_and_grad(of_a_curve(conv), argnums=1)(x, kernel)
+            return kernel - 0.01 * gradient, value
+
+        return jax.jit(lambda kernel: jax.lax.scan(step, kernel, length=3))
+
+    same(descended(conv)(kernel), descended(plain)(kernel))
+
+
+def test_forward_mode_is_refused():
+    x, kernel = drawn((3, 3), (3, 3), (1, 1))
+    with pytest.raises(TypeError, match="forward-mode"):
+        jax.jvp(conv, (x, kernel), (x, kernel))
+
+
+@pytest.mark.parametrize("case_name", ["large image", "wide", "doubling, large", "3x3x3"])
+def test_a_batch_split_over_devices_stays_where_it_is(case_name):
+    """The gradient of the kernel is summed over the devices; nothing else is sent."""
+    ours, _, (x, kernel) = taken(case_name)
+    x = jnp.concatenate([x] * (4 // x.shape[0]))
+    mesh = Mesh(np.array(jax.devices()[:4]), ("batch",))
+    split = NamedSharding(mesh, PartitionSpec("batch"))
+    whole = NamedSharding(mesh, PartitionSpec())
+    placed = {"in_shardings": (split, whole), "out_shardings": (split, whole)}
+    step = jax.jit(first_derivatives(ours), **placed)
+    program = step.lower(x, kernel).compile().as_text()
+    sent = ("all-gather", "all-to-all", "collective-permute", "reduce-scatter")
+    assert not [name for name in sent if f" {name}(" in program or f" {name}-start(" in program]
+    assert "all-reduce" in program
+    same(step(x, kernel), first_derivatives(ours)(x, kernel))
+
+
+def test_an_exported_program_holds_the_form_of_every_platform():
+    x, kernel = (a.astype(jnp.float32) for a in drawn((64, 64), (3, 3), (2, 2)))
+    step = jax.jit(first_derivatives(conv))
+    exported = jax.export.export(step, platforms=("cpu", "cuda", "tpu"))(x, kernel)
+    found = exported.call(x, kernel)
+    for ours, xla in zip(found, first_derivatives(plain)(x, kernel), strict=True):
+        np.testing.assert_allclose(ours, xla, atol=1e-5 * float(jnp.abs(xla).max()))
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("size", [(4, 5), (64, 64)])
+def test_the_dtype_stays(size, dtype):
+    args = [a.astype(dtype) for a in drawn(size, (3, 3), (2, 3))]
+    gradients = jax.jit(first_derivatives(conv))(*args)
+    assert conv(*args).dtype == dtype
+    assert {g.dtype for g in gradients} == {jnp.dtype(dtype)}
+    exact = first_derivatives(plain)(*(a.astype(jnp.float64) for a in args))
+    error = {jnp.float32: 1e-5, jnp.bfloat16: 0.1}[dtype]  # 64·64 sums of bfloat16 products
+    for g, e in zip(gradients, exact, strict=True):
+        np.testing.assert_allclose(g.astype(jnp.float64), e, atol=error * float(jnp.abs(e).max()))
+
+
+def test_a_size_that_does_not_fit_is_named():
+    x, kernel = drawn((4, 4), (3, 3), (1, 1))
+    with pytest.raises(ValueError, match=r"\(11, 11\).*\(6, 6\).*\(4, 4\)"):
+        conv_transpose(x, kernel, strides=2, size=(11, 11))
+
+
 def test_a_kernel_of_one_pixel_mixes_channels_only():
-    x, _ = drawn(SHAPES[2])
-    kernel = jnp.asarray(np.random.default_rng(1).normal(size=(1, 1, 5, 2)))
+    x, kernel = drawn((4, 2), (1, 1), (5, 2))
     same(conv(x, kernel), jnp.einsum("bhwi,io->bhwo", x, kernel[0, 0]))
 
 
 def test_one_pixel_becomes_the_kernel_around_its_double_place():
     kernel = jnp.arange(1.0, 10).reshape(3, 3, 1, 1)
     x = jnp.zeros((1, 4, 4, 1)).at[0, 1, 2, 0].set(1)
-    y = np.asarray(upsample_conv(x, kernel))[0, ..., 0]
+    y = np.asarray(doubling(x, kernel))[0, ..., 0]
     assert y.shape == (8, 8)
     np.testing.assert_array_equal(y[1:4, 3:6], kernel[..., 0, 0])
     assert np.count_nonzero(y) == 9
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-@pytest.mark.parametrize(("ours", "reference"), PAIRS)
-def test_what_is_not_finite_reaches_its_neighbours_and_no_others(ours, reference, value):
-    x, kernel = drawn((1, 5, 5, 2, 3))
-    x = x.at[0, 2, 3, 1].set(value)
-    found = np.isfinite(ours(x, kernel))
-    scale = 2 if ours is upsample_conv else 1
-    rows, columns = np.nonzero(~found.all(axis=(0, 3)))
-    assert (rows.min(), rows.max()) == (2 * scale - 1, 2 * scale + 1)
-    assert (columns.min(), columns.max()) == (3 * scale - 1, 3 * scale + 1)
-    assert not found[0, rows.min() : rows.max() + 1, columns.min() : columns.max() + 1].any()
+@pytest.mark.parametrize("case_name", ["large image", "wide", "3x3x3", "doubling"])
+def test_what_is_not_finite_reaches_its_neighbours(case_name, value):
+    """And in the transformed forms the rest of its tile: it is never lost, and never far."""
+    ours, reference, (x, kernel) = taken(case_name)
+    place = (0, *(n // 2 for n in x.shape[1:-1]), 0)
+    x = x.at[place].set(value)
+    found, expected = ~np.isfinite(ours(x, kernel)), ~np.isfinite(reference(x, kernel))
+    assert found[expected].all()
+    rows = np.nonzero(found.any(axis=tuple(i for i in range(found.ndim) if i != 1)))[0]
+    needed = np.nonzero(expected.any(axis=tuple(i for i in range(found.ndim) if i != 1)))[0]
+    assert rows.min() > needed.min() - 4
+    assert rows.max() < needed.max() + 4
 
 
 @settings(max_examples=10, deadline=None)
@@ -161,7 +313,7 @@ def test_the_gradient_of_pooling_goes_to_the_largest_alone():
     np.testing.assert_array_equal(gradient, largest)
 
 
-@pytest.mark.parametrize(("layer", "bound"), [(Conv(8), 1 / 6), (UpsampleConv(8), 72**-0.5)])
+@pytest.mark.parametrize(("layer", "bound"), [(Conv(8), 1 / 6), (UpsampleConvApart(8), 72**-0.5)])
 def test_initial_values_are_uniform_within_the_root_of_the_fan_in(layer, bound):
     variables = layer.init(jax.random.key(0), jnp.zeros((1, 2, 2, 4)))
     kernel = np.asarray(variables["params"]["kernel"])

@@ -1,72 +1,132 @@
-"""The convolutions and the pooling that every network uses, NHWC and HWIO.
+"""The convolutions and the pooling that every network uses, 2D and 3D, channels last.
 
-All are sums of products of slices, so derivatives of any order exist, forward and reverse, under
-`vmap`, `scan` and sharding over the batch. Initial values are PyTorch's, as the published code has.
+One numerics everywhere; on a CPU in faster forms (`nets/lowering.py`), on other platforms XLA's
+own. Reverse mode of any order, under `vmap`, `scan` and sharding over the batch; no forward mode
+(`jax.jvp`). Initial values are PyTorch's, as the published code has.
 
-Letters: B H W C image, I channels in, O channels out.
+Letters: B batch, D H W space, I channels in, O channels out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-
-def conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Convolves at stride 1 with zeros around the image, so that its size stays.
-
-    Args:
-      x: `[B, H, W, I]`.
-      kernel: `[k, k, I, O]`, k odd; correlation, as everywhere in deep learning.
-
-    Returns:
-      `[B, H, W, O]`.
-    """
-    edge = kernel.shape[0] // 2
-    return jax.lax.conv_general_dilated(
-        x,
-        kernel,
-        window_strides=(1, 1),
-        padding=((edge, edge), (edge, edge)),
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )
+from vad_jax.nets import lowering
+from vad_jax.nets.lowering import Geometry
 
 
-def upsample_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Doubles height and width by a transposed 3x3 convolution.
-
-    PyTorch's `ConvTranspose2d(kernel_size=3, stride=2, padding=1, output_padding=1)`:
-    `y[2i + k - 1] += x[i] * kernel[k]` on both axes.
-
-    Each of the four phases of the output is a sum of dots with one to four shifts of the input:
-    XLA's own filter gradient of the dilated form is 10 (64x64) to 100 (256x256) times slower on a
-    CPU (2026-11).
+def conv(
+    x: jax.Array,
+    kernel: jax.Array,
+    *,
+    strides: int | Sequence[int] = 1,
+    padding: Sequence[tuple[int, int]] | None = None,
+) -> jax.Array:
+    """Convolves; correlation, as everywhere in deep learning.
 
     Args:
-      x: `[B, H, W, I]`.
-      kernel: `[3, 3, I, O]`.
+      x: `[B, H, W, I]` or `[B, D, H, W, I]`.
+      kernel: `[*k, I, O]`, one size for each axis.
+      strides: one for all axes or one for each.
+      padding: zeros before and after, for each axis; by default `k // 2` on both sides.
 
     Returns:
-      `[B, 2H, 2W, O]`.
+      `[B, *places, O]`, with `places = (size + before + after - k) // stride + 1`.
     """
-    b, h, w, _ = x.shape
-    padded = jnp.pad(x, ((0, 0), (0, 1), (0, 1), (0, 0)))
-    right, below, across = padded[:, :-1, 1:], padded[:, 1:, :-1], padded[:, 1:, 1:]
+    return _value(_geometry(x.shape[1:-1], kernel, strides, padding), x, kernel)
 
-    def tap(shifted, row, column):
-        return jnp.einsum("bhwi,io->bhwo", shifted, kernel[row, column])
 
-    even_even = tap(x, 1, 1)
-    even_odd = tap(x, 1, 2) + tap(right, 1, 0)
-    odd_even = tap(x, 2, 1) + tap(below, 0, 1)
-    odd_odd = tap(x, 2, 2) + tap(right, 2, 0) + tap(below, 0, 2) + tap(across, 0, 0)
-    even_rows = jnp.stack([even_even, even_odd], axis=3)  # [B, H, W, 2, O]
-    odd_rows = jnp.stack([odd_even, odd_odd], axis=3)
-    return jnp.stack([even_rows, odd_rows], axis=2).reshape(b, 2 * h, 2 * w, -1)
+def conv_transpose(
+    x: jax.Array,
+    kernel: jax.Array,
+    *,
+    strides: int | Sequence[int],
+    padding: Sequence[tuple[int, int]] | None = None,
+    size: Sequence[int] | None = None,
+) -> jax.Array:
+    """Transposed convolution: `y[stride · i + k - before] += x[i] · kernel[k]` on every axis.
+
+    Args:
+      x: `[B, H, W, I]` or `[B, D, H, W, I]`.
+      kernel: `[*k, I, O]`.
+      strides, padding: of the convolution whose transpose this is.
+      size: of the result; by default stride times that of `x`, which for a 3x3 kernel at stride 2
+        is PyTorch's `ConvTranspose2d(3, stride=2, padding=1, output_padding=1)`.
+
+    Returns:
+      `[B, *size, O]`.
+    """
+    steps = _each(strides, x.ndim - 2)
+    if size is None:
+        size = tuple(step * n for step, n in zip(steps, x.shape[1:-1], strict=True))
+    geometry = _geometry(size, kernel, strides, padding)
+    if geometry.places != x.shape[1:-1]:
+        raise ValueError(
+            f"A result of size {tuple(size)} has {geometry.places} places for the kernel, but x "
+            f"has {x.shape[1:-1]}."
+        )
+    return _spread(geometry, x, kernel.swapaxes(-1, -2))
+
+
+def _geometry(size, kernel, strides, padding) -> Geometry:
+    places = tuple(kernel.shape[:-2])
+    if padding is None:
+        padding = [(k // 2, k // 2) for k in places]
+    padding = tuple((int(before), int(after)) for before, after in padding)
+    return Geometry(tuple(size), places, _each(strides, len(places)), padding)
+
+
+def _each(strides, axes) -> tuple[int, ...]:
+    return (strides,) * axes if isinstance(strides, int) else tuple(strides)
+
+
+# A convolution is bilinear: the derivatives of each of these three are the other two, so that
+# reverse mode of any order stays among them. value(x, w) → y, spread(y, w) → x, taps(x, y) → w.
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _value(geometry, x, kernel):
+    return lowering.value(geometry, x, kernel)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _spread(geometry, y, kernel):
+    return lowering.spread(geometry, y, kernel)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _taps(geometry, x, y):
+    return lowering.taps(geometry, x, y)
+
+
+def _keeping(function):
+    return lambda geometry, a, b: (function(geometry, a, b), (a, b))
+
+
+def _value_back(geometry, kept, y):
+    x, kernel = kept
+    return _spread(geometry, y, kernel), _taps(geometry, x, y)
+
+
+def _spread_back(geometry, kept, x):
+    y, kernel = kept
+    return _value(geometry, x, kernel), _taps(geometry, x, y)
+
+
+def _taps_back(geometry, kept, kernel):
+    x, y = kept
+    return _spread(geometry, y, kernel), _value(geometry, x, kernel)
+
+
+_value.defvjp(_keeping(_value), _value_back)
+_spread.defvjp(_keeping(_spread), _spread_back)
+_taps.defvjp(_keeping(_taps), _taps_back)
 
 
 def max_pool(x: jax.Array) -> jax.Array:
@@ -98,23 +158,36 @@ class Conv(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        fan_in = 9 * x.shape[-1]
-        kernel = self.param("kernel", torch_uniform(fan_in), (3, 3, x.shape[-1], self.features))
-        bias = self.param("bias", torch_uniform(fan_in), (self.features,))
-        x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
-        return conv(x, kernel) + bias[None, None, None]
+        y, bias = _convolved(self, x)
+        return y + bias.astype(y.dtype)[None, None, None]
 
 
-class UpsampleConv(nn.Module):
-    """`upsample_conv` with bias."""
+class ConvApart(nn.Module):
+    """`Conv` for a BatchNorm behind it: the result without the bias, and the bias `[C]`."""
 
     features: int
     dtype: Any = None
 
     @nn.compact
     def __call__(self, x):
-        fan_in = 9 * self.features  # PyTorch takes the second axis of [in, out, 3, 3] for fan_in
-        kernel = self.param("kernel", torch_uniform(fan_in), (3, 3, x.shape[-1], self.features))
-        bias = self.param("bias", torch_uniform(fan_in), (self.features,))
-        x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
-        return upsample_conv(x, kernel) + bias[None, None, None]
+        return _convolved(self, x)
+
+
+class UpsampleConvApart(nn.Module):
+    """Twice the height and width by a transposed 3x3 convolution; the bias apart."""
+
+    features: int
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x):
+        return _convolved(self, x, upsample=True)
+
+
+def _convolved(layer, x, *, upsample=False):
+    # PyTorch takes the second axis of the weight for fan_in, of a transposed one [in, out, 3, 3].
+    init = torch_uniform(9 * (layer.features if upsample else x.shape[-1]))
+    kernel = layer.param("kernel", init, (3, 3, x.shape[-1], layer.features))
+    bias = layer.param("bias", init, (layer.features,))
+    x, kernel = nn.dtypes.promote_dtype(x, kernel, dtype=layer.dtype)
+    return (conv_transpose(x, kernel, strides=2) if upsample else conv(x, kernel)), bias

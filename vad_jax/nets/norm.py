@@ -1,8 +1,12 @@
-"""Batch normalisation over the rows of a batch that count."""
+"""Batch normalisation over the rows of a batch that count.
+
+Letters: B batch, H W image, C channels.
+"""
 
 from __future__ import annotations
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 
@@ -18,33 +22,88 @@ class BatchNorm(nn.Module):
     epsilon: float = 1e-5
 
     @nn.compact
-    def __call__(self, x, mask, *, train: bool):
-        """Normalises `x` `[B, H, W, C]` with `mask` bool `[B]`; the dtype stays."""
+    def __call__(self, x, mask, *, train: bool, shift=None):
+        """Normalises `x` `[B, H, W, C]` with `mask` bool `[B]`; the dtype stays.
+
+        `shift` `[C]` is the bias of the convolution before: it stands for `x + shift`, and costs
+        no pass over `x`, because the mean takes it away again.
+        """
         channels = (x.shape[-1],)
         scale = self.param("scale", nn.initializers.ones, channels)
         bias = self.param("bias", nn.initializers.zeros, channels)
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, channels, scale.dtype)
         running_var = self.variable("batch_stats", "var", jnp.ones, channels, scale.dtype)
+        shift = jnp.zeros(channels, scale.dtype) if shift is None else shift
         values = x.astype(scale.dtype)
-        if train:
-            # First over each image, then over those that count: no pass over x for the mask.
+        if not train:
+            factor = scale / jnp.sqrt(running_var.value + self.epsilon)
+            offset = bias + (shift - running_mean.value) * factor
+            return (values * factor[None, None, None] + offset[None, None, None]).astype(x.dtype)
+        normalised, mean, var = normalise(values, mask, scale, bias, self.epsilon)
+        if not self.is_initializing():
             images = jnp.sum(mask)
             n = images.astype(scale.dtype) * (x.shape[1] * x.shape[2])
+            keep = jnp.where(images > 0, self.momentum, 1.0).astype(scale.dtype)
+            unbiased = var * n / jnp.maximum(n - 1, 1)
+            running_mean.value = keep * running_mean.value + (1 - keep) * (mean + shift)
+            running_var.value = keep * running_var.value + (1 - keep) * unbiased
+        return normalised.astype(x.dtype)
 
-            def over_rows(per_image):
-                kept = jnp.where(mask[:, None], per_image, 0)
-                return jnp.sum(kept, axis=0) / jnp.maximum(images, 1).astype(scale.dtype)
 
-            mean = over_rows(jnp.mean(values, axis=(1, 2)))
-            centred = values - mean[None, None, None]
-            var = over_rows(jnp.mean(jnp.square(centred), axis=(1, 2)))
-            if not self.is_initializing():
-                keep = jnp.where(images > 0, self.momentum, 1.0).astype(scale.dtype)
-                unbiased = var * n / jnp.maximum(n - 1, 1)
-                running_mean.value = keep * running_mean.value + (1 - keep) * mean
-                running_var.value = keep * running_var.value + (1 - keep) * unbiased
-        else:
-            mean, var = running_mean.value, running_var.value
-        factor = scale / jnp.sqrt(var + self.epsilon)
-        shifted = (values - mean[None, None, None]) * factor[None, None, None]
-        return (shifted + bias[None, None, None]).astype(x.dtype)
+def normalise(
+    x: jax.Array, mask: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Brings each channel to mean 0 and variance 1 over the rows that count, then scales it.
+
+    Args:
+      x: `[B, H, W, C]`.
+      mask: bool `[B]`.
+      scale, bias: `[C]`.
+      epsilon: added to the variance.
+
+    Returns:
+      The normalised `x`, and mean and biased variance `[C]`, without gradient.
+    """
+    result, mean, var = _normalise(x, mask, scale, bias, epsilon)
+    return result, *jax.lax.stop_gradient((mean, var))
+
+
+# Written out, forward and back, because each is then two sums and one pass over the image, half of
+# what automatic differentiation makes of it (64x64, width 16: the step took 10 % longer).
+
+
+@jax.custom_vjp
+def _normalise(x, mask, scale, bias, epsilon):
+    return _forward(x, mask, scale, bias, epsilon)[0]
+
+
+def _forward(x, mask, scale, bias, epsilon):
+    n = jnp.maximum(jnp.sum(mask), 1).astype(x.dtype) * (x.shape[1] * x.shape[2])
+
+    def over_rows(per_image):
+        return jnp.sum(jnp.where(mask[:, None], per_image, 0), axis=0) / n
+
+    mean = over_rows(jnp.sum(x, axis=(1, 2)))
+    var = jnp.maximum(over_rows(jnp.sum(x * x, axis=(1, 2))) - mean * mean, 0)
+    inverse = 1 / jnp.sqrt(var + epsilon)
+    factor = scale * inverse
+    offset = bias - mean * factor
+    result = x * factor[None, None, None] + offset[None, None, None]
+    return (result, mean, var), (x, mask, n, mean, inverse, scale)
+
+
+def _back(kept, gradients):
+    x, mask, n, mean, inverse, scale = kept
+    g = gradients[0]  # mean and variance carry none
+    of_bias = jnp.sum(jnp.sum(g, axis=(1, 2)), axis=0)
+    of_scale = inverse * (jnp.sum(jnp.sum(g * x, axis=(1, 2)), axis=0) - mean * of_bias)
+    factor = scale * inverse
+    # What moves mean and variance: factor · (of_bias + normalised · of_scale) / n.
+    slope = factor * inverse * of_scale / n
+    level = factor * of_bias / n - slope * mean
+    moved = x * slope[None, None, None] + level[None, None, None]
+    of_x = g * factor[None, None, None] - jnp.where(mask[:, None, None, None], moved, 0)
+    return of_x, None, of_scale, of_bias, None
+
+
+_normalise.defvjp(_forward, _back)

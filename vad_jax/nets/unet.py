@@ -12,7 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from vad_jax.nets.conv import Conv, UpsampleConv, max_pool
+from vad_jax.nets.conv import Conv, ConvApart, UpsampleConvApart, max_pool
 from vad_jax.nets.norm import BatchNorm
 
 
@@ -26,9 +26,10 @@ class Block(nn.Module):
     @nn.compact
     def __call__(self, x, mask, *, train):
         for i in (1, 2):
-            x = Conv(self.features, self.dtype, name=f"conv{i}")(x)
-            if i == 1 or not self.open_end:
-                x = jax.nn.relu(BatchNorm(name=f"norm{i}")(x, mask, train=train))
+            if i == 2 and self.open_end:
+                return Conv(self.features, self.dtype, name="conv2")(x)
+            x, bias = ConvApart(self.features, self.dtype, name=f"conv{i}")(x)
+            x = jax.nn.relu(BatchNorm(name=f"norm{i}")(x, mask, train=train, shift=bias))
         return x
 
 
@@ -40,8 +41,8 @@ class Upsample(nn.Module):
 
     @nn.compact
     def __call__(self, x, mask, *, train):
-        x = UpsampleConv(self.features, self.dtype, name="conv")(x)
-        return jax.nn.relu(BatchNorm(name="norm")(x, mask, train=train))
+        x, bias = UpsampleConvApart(self.features, self.dtype, name="conv")(x)
+        return jax.nn.relu(BatchNorm(name="norm")(x, mask, train=train, shift=bias))
 
 
 class Encoder(nn.Module):

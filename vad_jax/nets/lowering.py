@@ -1,0 +1,275 @@
+"""How the convolutions are computed on a CPU, and the table that chooses by shape.
+
+XLA's CPU backend computes a plain forward convolution well; its filter gradients are 2 to 100
+times slower than they need be. What stands here are sums of products of slices that stay in the
+processor's cache: loops over blocks of rows with the whole batch inside, so that a batch that is
+split over devices stays where it is.
+
+Letters: B batch, H W image, I channels in, O channels out, P = 6 points of the transform.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from vad_jax.nets import winograd
+from vad_jax.nets.winograd import rows
+
+
+class Geometry(NamedTuple):
+    """How a kernel lies over an image; static.
+
+    Attributes:
+      size: of the image that the kernel slides over, per spatial axis.
+      kernel: its size.
+      strides: steps between its places.
+      padding: zeros before and after the image, per axis.
+    """
+
+    size: tuple[int, ...]
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    padding: tuple[tuple[int, int], ...]
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """How many places the kernel has along each axis: the size of the result."""
+        axes = zip(self.size, self.kernel, self.strides, self.padding, strict=True)
+        return tuple((n + lo + hi - k) // s + 1 for n, k, s, (lo, hi) in axes)
+
+
+def xla_value(geometry: Geometry, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Correlation `[B, *size, I], [*kernel, I, O] → [B, *places, O]`, XLA's own."""
+    spatial = "DHW"[-len(geometry.size) :]
+    numbers = (f"N{spatial}C", f"{spatial}IO", f"N{spatial}C")
+    return lax.conv_general_dilated(
+        x, kernel, geometry.strides, geometry.padding, dimension_numbers=numbers
+    )
+
+
+def xla_spread(geometry: Geometry, y: jax.Array, kernel: jax.Array) -> jax.Array:
+    """The adjoint in the image: `[B, *places, O], [*kernel, I, O] → [B, *size, I]`."""
+    shape = jax.ShapeDtypeStruct((y.shape[0], *geometry.size, kernel.shape[-2]), y.dtype)
+    return jax.linear_transpose(lambda x: xla_value(geometry, x, kernel), shape)(y)[0]
+
+
+def xla_taps(geometry: Geometry, x: jax.Array, y: jax.Array) -> jax.Array:
+    """The adjoint in the kernel: `[B, *size, I], [B, *places, O] → [*kernel, I, O]`."""
+    shape = jax.ShapeDtypeStruct((*geometry.kernel, x.shape[-1], y.shape[-1]), x.dtype)
+    return jax.linear_transpose(lambda kernel: xla_value(geometry, x, kernel), shape)(y)[0]
+
+
+# The table. Times are those of the operation alone, ms, float32, two cores of a server CPU with
+# AVX-512, jax 0.10.2, 2026-11; XLA's | ours | PyTorch's best. `benchmarks.conv` measures it again.
+#
+# value, spread   4x256x256, 64 → 64      80 | 120 |  69     4x32x32, 32 → 32      0.7 | 1.0 | 0.3
+#   by Winograd   4x128x128, 128 → 128    88 |  87 |  68     4x64x64, 16 → 16      0.9 | 1.6 | 0.4
+#                 4x64x64, 256 → 256      88 |  60 |  65
+#                 4x32x32, 512 → 512      90 |  54 |  65
+# taps            4x256x256, 64 → 64     695 | 138 |  97     4x64x64, 16 → 16      3.3 | 2.4 | 0.6
+#   by Winograd   4x128x128, 128 → 128   433 |  92 |  83     4x64x64, 32 → 16      6.9 | 4.0 | 0.9
+#                 4x64x64, 256 → 256     405 |  68 |  81     4x32x32, 32 → 32      1.2 | 1.5 | 0.5
+#                 4x32x32, 512 → 512     360 |  70 |  87     4x16x16, 64 → 64      1.0 | 1.2 | 0.5
+
+
+def value_on_cpu(geometry: Geometry, inputs: int, outputs: int, dtype) -> Callable | None:
+    """The form of `xla_value` that is faster on a CPU, or None."""
+    if _too_coarse(dtype):
+        return None
+    if _is_plain(geometry, (3, 3)) and min(inputs, outputs) >= 256:
+        return lambda x, kernel: winograd.value(x, kernel, geometry.padding)
+    if _is_plain(geometry, (3, 3, 3)):
+        return lambda x, kernel: _value_in_time(geometry, x, kernel)
+    return None
+
+
+def spread_on_cpu(geometry: Geometry, inputs: int, outputs: int, dtype) -> Callable | None:
+    """The form of `xla_spread` that is faster on a CPU, or None."""
+    if _too_coarse(dtype):
+        return None
+    if _has_unit_strides(geometry):
+        as_value = value_on_cpu(turned(geometry), outputs, inputs, dtype)
+        return as_value and (lambda y, kernel: as_value(y, _turned_kernel(kernel)))
+    if _is_doubling_3x3(geometry):
+        return _doubled
+    return None
+
+
+def taps_on_cpu(geometry: Geometry, inputs: int, outputs: int, dtype) -> Callable | None:
+    """The form of `xla_taps` that is faster on a CPU, or None."""
+    if _too_coarse(dtype):
+        return None
+    if _is_plain(geometry, (3, 3)) and math.prod(geometry.size) >= 64 * 64:
+        return lambda x, y: winograd.taps(x, y, geometry.padding)
+    if _is_plain(geometry, (3, 3, 3)):
+        return lambda x, y: _taps_in_time(geometry, x, y)
+    if _is_doubling_3x3(geometry):
+        return _doubling_taps
+    return None
+
+
+def _too_coarse(dtype) -> bool:
+    """The transforms lose two bits: not for half precision, which is no speed path on a CPU."""
+    return jnp.finfo(dtype).bits < 32
+
+
+def _has_unit_strides(geometry):
+    return set(geometry.strides) == {1}
+
+
+def _is_plain(geometry, kernel):
+    edges = sum(geometry.padding, ())
+    return (
+        geometry.kernel == kernel
+        and _has_unit_strides(geometry)
+        and 0 <= min(edges) <= max(edges) <= 2
+    )
+
+
+def _is_doubling_3x3(geometry):
+    """A spread that doubles height and width, as the U-Nets' transposed convolutions do."""
+    doubles = all(2 * n == size for n, size in zip(geometry.places, geometry.size, strict=True))
+    return (
+        geometry.kernel == (3, 3)
+        and geometry.strides == (2, 2)
+        and geometry.padding == ((1, 1), (1, 1))
+        and doubles
+    )
+
+
+def value(geometry: Geometry, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """`xla_value` as the table has it for this platform."""
+    ours = value_on_cpu(geometry, *kernel.shape[-2:], x.dtype)
+    return _by_platform(ours, xla_value, geometry, x, kernel)
+
+
+def spread(geometry: Geometry, y: jax.Array, kernel: jax.Array) -> jax.Array:
+    """`xla_spread` as the table has it for this platform."""
+    ours = spread_on_cpu(geometry, *kernel.shape[-2:], y.dtype)
+    return _by_platform(ours, xla_spread, geometry, y, kernel)
+
+
+def taps(geometry: Geometry, x: jax.Array, y: jax.Array) -> jax.Array:
+    """`xla_taps` as the table has it for this platform."""
+    ours = taps_on_cpu(geometry, x.shape[-1], y.shape[-1], x.dtype)
+    return _by_platform(ours, xla_taps, geometry, x, y)
+
+
+def _by_platform(ours, xla, geometry, *args):
+    """Chosen inside the program, so that an exported function holds both."""
+    plain = functools.partial(xla, geometry)
+    if ours is None:
+        return plain(*args)
+    return lax.platform_dependent(*args, cpu=ours, default=plain)
+
+
+def turned(geometry: Geometry) -> Geometry:
+    """Of the correlation that `spread` is at unit strides, with the kernel turned around."""
+    padding = tuple(
+        (k - 1 - lo, k - 1 - hi)
+        for k, (lo, hi) in zip(geometry.kernel, geometry.padding, strict=True)
+    )
+    return geometry._replace(size=geometry.places, padding=padding)
+
+
+def _turned_kernel(kernel):
+    spatial = tuple(range(kernel.ndim - 2))
+    return jnp.flip(kernel, spatial).swapaxes(-1, -2)
+
+
+def _plane(geometry):
+    """The geometry of the single frames of a video."""
+    return Geometry(*(field[1:] for field in geometry))
+
+
+def _value_in_time(geometry, x, kernel):
+    plane = _plane(geometry)
+    ours = value_on_cpu(plane, *kernel.shape[-2:], x.dtype)
+    frames = winograd.value_in_time(
+        x, kernel, geometry.padding, ours or functools.partial(xla_value, plane)
+    )
+    return frames.reshape(x.shape[0], *geometry.places, kernel.shape[-1])
+
+
+def _taps_in_time(geometry, x, y):
+    plane = _plane(geometry)
+    ours = taps_on_cpu(plane, x.shape[-1], y.shape[-1], x.dtype)
+    return winograd.taps_in_time(x, y, geometry.padding, ours or functools.partial(xla_taps, plane))
+
+
+# Phases of the doubling spread `x[2i + k - 1] += y[i] · kernel[k]` on both axes. The pixel
+# (2i + a, 2j + b) depends on y[i .. i+a, j .. j+b] alone, by 1, 2, 2 or 4 of the nine taps.
+
+
+def _doubled(y, kernel):
+    batch, height, width, _ = y.shape
+    padded = jnp.pad(y, ((0, 0), (0, 1), (0, 1), (0, 0)))
+    right, below, across = padded[:, :-1, 1:], padded[:, 1:, :-1], padded[:, 1:, 1:]
+
+    def tap(shifted, row, column):
+        return jnp.einsum("bhwo,io->bhwi", shifted, kernel[row, column])
+
+    even_even = tap(y, 1, 1)
+    even_odd = tap(y, 1, 2) + tap(right, 1, 0)
+    odd_even = tap(y, 2, 1) + tap(below, 0, 1)
+    odd_odd = tap(y, 2, 2) + tap(right, 2, 0) + tap(below, 0, 2) + tap(across, 0, 0)
+    even_rows = jnp.stack([even_even, even_odd], axis=3)  # [B, H, W, 2, I]
+    odd_rows = jnp.stack([odd_even, odd_odd], axis=3)
+    return jnp.stack([even_rows, odd_rows], axis=2).reshape(batch, 2 * height, 2 * width, -1)
+
+
+def _doubling_taps(x, y):
+    batch, height, width, outputs = y.shape
+    inputs = x.shape[-1]
+    x = x.reshape(batch, height, 2, width, 2, inputs)
+    number = min(height, max(1, round(1024 / (batch * width))))
+
+    def block(sums, index):
+        first = index * number
+        phases = rows(x, first, number)
+        here = rows(y, first, number + 1)
+        shift = {
+            (a, b): _shifted(here, number, a, b).reshape(-1, outputs)
+            for a in (0, 1)
+            for b in (0, 1)
+        }
+        phase = {(a, b): phases[:, :, a, :, b].reshape(-1, inputs) for a in (0, 1) for b in (0, 1)}
+        products = {
+            s: winograd.summed_products(
+                jnp.concatenate([phase[p] for p in met], axis=1)[None], shift[s][None]
+            )[0]
+            for s, met in _MET.items()
+        }
+        return {s: sums[s] + products[s] for s in _MET}, None
+
+    empty = {s: jnp.zeros((len(met) * inputs, outputs), x.dtype) for s, met in _MET.items()}
+    sums, _ = lax.scan(block, empty, jnp.arange(-(-height // number)))
+    nine = {}
+    for (a, b), met in _MET.items():
+        parts = sums[a, b].reshape(len(met), inputs, outputs)
+        nine |= {
+            (p - 2 * a + 1, q - 2 * b + 1): part for (p, q), part in zip(met, parts, strict=True)
+        }
+    return jnp.stack([jnp.stack([nine[i, j] for j in range(3)]) for i in range(3)])
+
+
+# Shift of y by (a, b) → the phases of x that it meets.
+_MET = {
+    (0, 0): ((0, 0), (0, 1), (1, 0), (1, 1)),
+    (0, 1): ((0, 1), (1, 1)),
+    (1, 0): ((1, 0), (1, 1)),
+    (1, 1): ((1, 1),),
+}
+
+
+def _shifted(here, number, a, b):
+    """Rows a … of a block, moved left by b; zeros come in."""
+    block = here[:, a : a + number]
+    return jnp.pad(block, ((0, 0), (0, 0), (0, b), (0, 0)))[:, :, b:]
