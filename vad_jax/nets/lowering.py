@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -66,53 +66,67 @@ def xla_taps(geometry: Geometry, x: jax.Array, y: jax.Array) -> jax.Array:
     return jax.linear_transpose(lambda kernel: xla_value(geometry, x, kernel), shape)(y)[0]
 
 
-# The table. Times are those of the operation alone, ms, float32, two cores of a server CPU with
-# AVX-512, jax 0.10.2, 2026-11; XLA's | ours | PyTorch's best. `benchmarks.conv` measures it again.
+# The table: who is asked for what, and why. Times of the operation alone in ms, XLA's | ours |
+# PyTorch's best; float32, batch 4, two cores of a server CPU with AVX-512, jax 0.10.2, 2026-11.
+# `python -m vad_jax.benchmarks.conv` measures them again.
 #
-# value, spread   4x256x256, 64 → 64      80 | 120 |  69     4x32x32, 32 → 32      0.7 | 1.0 | 0.3
-#   by Winograd   4x128x128, 128 → 128    88 |  87 |  68     4x64x64, 16 → 16      0.9 | 1.6 | 0.4
-#                 4x64x64, 256 → 256      88 |  60 |  65
-#                 4x32x32, 512 → 512      90 |  54 |  65
-# taps            4x256x256, 64 → 64     695 | 138 |  97     4x64x64, 16 → 16      3.3 | 2.4 | 0.6
-#   by Winograd   4x128x128, 128 → 128   433 |  92 |  83     4x64x64, 32 → 16      6.9 | 4.0 | 0.9
-#                 4x64x64, 256 → 256     405 |  68 |  81     4x32x32, 32 → 32      1.2 | 1.5 | 0.5
-#                 4x32x32, 512 → 512     360 |  70 |  87     4x16x16, 64 → 64      1.0 | 1.2 | 0.5
+#              value              spread             taps
+# 256², 64 → 64      72 | 102 | 69      72 | 107 | 65     695 | 138 | 97
+# 256², 128 → 64    150 | 187 | 133    157 | 154 | 137   1558 | 270 | 181
+# 128², 128 → 128    80 |  73 | 68      77 |  76 | 68     433 |  92 | 83
+# 128², 256 → 128   162 | 142          149 | 124
+# 64², 256 → 256     74 |  57 | 66      78 |  59 | 65     405 |  68 | 81
+# 32², 512 → 512     81 |  50 | 65      83 |  50 | 70     311 |  54 | 87
+# 16², 256 → 256    5.5 | 4.2         10.6 | 4.6          6.4 | 4.1
+# 64², 16 → 16      0.9 | 1.6 | 0.4                       2.8 | 1.7 | 0.6
+# 32², 32 → 32      0.7 | 1.0 | 0.3                       1.1 | 1.4 | 0.5
+# 8², 256 → 128                                           1.6 | 2.5
+# 3x3x3 on 16x64², 64 → 64, forward: 300 | 115
+# doubling 3x3, of 128², 128 → 64, taps: thousands | 230 | 180
 
 
-def value_on_cpu(geometry: Geometry, inputs: int, outputs: int, dtype) -> Callable | None:
+def value_on_cpu(geometry: Geometry, inputs: int, outputs: int, dtype: Any) -> Callable | None:
     """The form of `xla_value` that is faster on a CPU, or None."""
     if _too_coarse(dtype):
         return None
-    if _is_plain(geometry, (3, 3)) and min(inputs, outputs) >= 256:
-        return lambda x, kernel: winograd.value(x, kernel, geometry.padding)
+    if _is_plain(geometry, (3, 3)) and _is_wide(inputs, outputs):
+        return lambda x, kernel: _value_by_lines(geometry, x, kernel)
     if _is_plain(geometry, (3, 3, 3)):
         return lambda x, kernel: _value_in_time(geometry, x, kernel)
     return None
 
 
-def spread_on_cpu(geometry: Geometry, inputs: int, outputs: int, dtype) -> Callable | None:
+def spread_on_cpu(geometry: Geometry, inputs: int, outputs: int, dtype: Any) -> Callable | None:
     """The form of `xla_spread` that is faster on a CPU, or None."""
     if _too_coarse(dtype):
         return None
-    if _has_unit_strides(geometry):
-        as_value = value_on_cpu(turned(geometry), outputs, inputs, dtype)
-        return as_value and (lambda y, kernel: as_value(y, _turned_kernel(kernel)))
-    if _is_doubling_3x3(geometry):
+    if _is_plain(geometry, (3, 3)) and _is_wide(inputs, outputs):
+        if inputs * outputs >= 2**18:
+            return lambda y, kernel: winograd.spread(y, kernel, geometry.padding)
+        return lambda y, kernel: _value_by_lines(_turned(geometry), y, _turned_kernel(kernel))
+    if _is_plain(geometry, (3, 3, 3)):
+        return lambda y, kernel: _value_in_time(_turned(geometry), y, _turned_kernel(kernel))
+    if _is_doubling(geometry):
         return _doubled
     return None
 
 
-def taps_on_cpu(geometry: Geometry, inputs: int, outputs: int, dtype) -> Callable | None:
+def taps_on_cpu(geometry: Geometry, inputs: int, outputs: int, dtype: Any) -> Callable | None:
     """The form of `xla_taps` that is faster on a CPU, or None."""
     if _too_coarse(dtype):
         return None
-    if _is_plain(geometry, (3, 3)) and math.prod(geometry.size) >= 64 * 64:
+    pixels = math.prod(geometry.size)
+    if _is_plain(geometry, (3, 3)) and (pixels >= 2**12 or pixels * inputs * outputs >= 2**22):
         return lambda x, y: winograd.taps(x, y, geometry.padding)
     if _is_plain(geometry, (3, 3, 3)):
         return lambda x, y: _taps_in_time(geometry, x, y)
-    if _is_doubling_3x3(geometry):
+    if _is_doubling(geometry):
         return _doubling_taps
     return None
+
+
+def _is_wide(inputs, outputs):
+    return min(inputs, outputs) >= 256
 
 
 def _too_coarse(dtype) -> bool:
@@ -120,20 +134,16 @@ def _too_coarse(dtype) -> bool:
     return jnp.finfo(dtype).bits < 32
 
 
-def _has_unit_strides(geometry):
-    return set(geometry.strides) == {1}
-
-
 def _is_plain(geometry, kernel):
     edges = sum(geometry.padding, ())
     return (
         geometry.kernel == kernel
-        and _has_unit_strides(geometry)
+        and set(geometry.strides) == {1}
         and 0 <= min(edges) <= max(edges) <= 2
     )
 
 
-def _is_doubling_3x3(geometry):
+def _is_doubling(geometry):
     """A spread that doubles height and width, as the U-Nets' transposed convolutions do."""
     doubles = all(2 * n == size for n, size in zip(geometry.places, geometry.size, strict=True))
     return (
@@ -170,18 +180,24 @@ def _by_platform(ours, xla, geometry, *args):
     return lax.platform_dependent(*args, cpu=ours, default=plain)
 
 
-def turned(geometry: Geometry) -> Geometry:
-    """Of the correlation that `spread` is at unit strides, with the kernel turned around."""
-    padding = tuple(
-        (k - 1 - lo, k - 1 - hi)
-        for k, (lo, hi) in zip(geometry.kernel, geometry.padding, strict=True)
-    )
+def _turned(geometry):
+    """At unit strides a spread is the value of this geometry, with the kernel turned around."""
+    axes = zip(geometry.kernel, geometry.padding, strict=True)
+    padding = tuple((k - 1 - before, k - 1 - after) for k, (before, after) in axes)
     return geometry._replace(size=geometry.places, padding=padding)
 
 
 def _turned_kernel(kernel):
-    spatial = tuple(range(kernel.ndim - 2))
-    return jnp.flip(kernel, spatial).swapaxes(-1, -2)
+    return jnp.flip(kernel, tuple(range(kernel.ndim - 2))).swapaxes(-1, -2)
+
+
+def _value_by_lines(geometry, x, kernel):
+    line = geometry._replace(kernel=(1, 3), padding=((0, 0), geometry.padding[1]))
+
+    def along_lines(lines, kernel):
+        return xla_value(line, lines, kernel[None])
+
+    return winograd.value(x, kernel, geometry.padding, along_lines)
 
 
 def _plane(geometry):
@@ -192,10 +208,13 @@ def _plane(geometry):
 def _value_in_time(geometry, x, kernel):
     plane = _plane(geometry)
     ours = value_on_cpu(plane, *kernel.shape[-2:], x.dtype)
-    frames = winograd.value_in_time(
-        x, kernel, geometry.padding, ours or functools.partial(xla_value, plane)
-    )
-    return frames.reshape(x.shape[0], *geometry.places, kernel.shape[-1])
+
+    def of_frames(frames, kernel):
+        flat = frames.reshape(-1, *frames.shape[2:])
+        made = (ours or functools.partial(xla_value, plane))(flat, kernel)
+        return made.reshape(*frames.shape[:2], *made.shape[1:])
+
+    return winograd.value(x, kernel, geometry.padding, of_frames)
 
 
 def _taps_in_time(geometry, x, y):
@@ -242,9 +261,7 @@ def _doubling_taps(x, y):
         }
         phase = {(a, b): phases[:, :, a, :, b].reshape(-1, inputs) for a in (0, 1) for b in (0, 1)}
         products = {
-            s: winograd.summed_products(
-                jnp.concatenate([phase[p] for p in met], axis=1)[None], shift[s][None]
-            )[0]
+            s: _summed(jnp.concatenate([phase[p] for p in met], axis=1), shift[s])
             for s, met in _MET.items()
         }
         return {s: sums[s] + products[s] for s in _MET}, None
@@ -267,6 +284,13 @@ _MET = {
     (1, 0): ((1, 0), (1, 1)),
     (1, 1): ((1, 1),),
 }
+
+
+def _summed(a, b):
+    """`[N, m], [N, n] → [m, n]`; the smaller of m and n first is up to twice as fast."""
+    if a.shape[1] > b.shape[1]:
+        return _summed(b, a).T
+    return winograd.summed_products(a[None], b[None])[0]
 
 
 def _shifted(here, number, a, b):

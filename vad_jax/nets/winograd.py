@@ -36,25 +36,48 @@ _G = np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 
 _A = np.array([[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]])
 
 
-def value(x: jax.Array, kernel: jax.Array, padding: Sequence[tuple[int, int]]) -> jax.Array:
-    """Correlation of `[B, H, W, I]` with `[3, 3, I, O]` at stride 1."""
-    batch, height, width, inputs = x.shape
-    outputs = kernel.shape[-1]
-    (above, below), edges = padding
-    height, width = height + above + below - 2, width + sum(edges) - 2
+def value(
+    x: jax.Array, kernel: jax.Array, padding: Sequence[tuple[int, int]], plane: Callable
+) -> jax.Array:
+    """Correlation at stride 1 of a kernel of 3, 3x3 or 3x3x3, as six of one axis less.
+
+    Args:
+      x: `[B, H, W, I]` or `[B, T, H, W, I]`.
+      kernel: `[3, …, I, O]`.
+      padding: of every axis.
+      plane: correlates `[B, tiles, …, I]` with `[…, I, O]` along the axes behind the tiles.
+    """
+    before, after = padding[0]
+    places = x.shape[1] + before + after - 2
+    tiles = -(-places // TILE)
+    inside = _combined(_B, _lines(x, -before, tiles))
+    made = [plane(part, k) for part, k in zip(inside, _points(kernel), strict=True)]
+    tile = jnp.stack(_combined(_A, made), axis=2)
+    return tile.reshape(x.shape[0], tiles * TILE, *made[0].shape[2:])[:, :places]
+
+
+def spread(y: jax.Array, kernel: jax.Array, padding: Sequence[tuple[int, int]]) -> jax.Array:
+    """The adjoint of `value` in the image: `[B, H', W', O], [3, 3, I, O] → [B, H, W, I]`.
+
+    That is a correlation with the kernel turned around. Here nothing of the kernel is transposed
+    in memory, which takes longer than the products do where it is large.
+    """
+    batch, inputs = y.shape[0], kernel.shape[-2]
+    (above, below), edges = [(2 - before, 2 - after) for before, after in padding]
+    height, width = y.shape[1] + above + below - 2, y.shape[2] + sum(edges) - 2
     tiles, blocks = _blocks(batch, height, width)
-    kernels = _points(_G, kernel).reshape(POINTS, TAPS * inputs, outputs)
+    kernels = [_points(kernel[::-1, 2 - k]) for k in range(TAPS)]  # each [P, I, O]
 
     def block(result, index):
         first = index * tiles * TILE
-        inside = _inputs(x, first - above, tiles)  # P of [B, tiles, W, I]
-        shifted = _shifts(inside, edges, width).reshape(POINTS, -1, TAPS * inputs)
-        products = jnp.matmul(shifted, kernels).reshape(POINTS, batch, tiles, width, outputs)
-        tile = jnp.stack(_combined(_A, products), axis=2)
-        tile = tile.reshape(batch, tiles * TILE, width, outputs)
+        shifts = _shifts(_inputs(y, first - above, tiles, edges), width)
+        pairs = zip(shifts, kernels, strict=True)
+        made = sum(lax.dot_general(_flat(a), b, (((2,), (2,)), ((0,), (0,)))) for a, b in pairs)
+        tile = jnp.stack(_combined(_A, made.reshape(POINTS, batch, tiles, width, inputs)), axis=2)
+        tile = tile.reshape(batch, tiles * TILE, width, inputs)
         return lax.dynamic_update_slice_in_dim(result, tile, first, axis=1), None
 
-    empty = jnp.zeros((batch, blocks * tiles * TILE, width, outputs), x.dtype)
+    empty = jnp.zeros((batch, blocks * tiles * TILE, width, inputs), y.dtype)
     return lax.scan(block, empty, jnp.arange(blocks))[0][:, :height]
 
 
@@ -67,43 +90,23 @@ def taps(x: jax.Array, y: jax.Array, padding: Sequence[tuple[int, int]]) -> jax.
 
     def block(sums, index):
         first = index * tiles * TILE
-        inside = _inputs(x, first - above, tiles)
-        shifted = _shifts(inside, edges, width).reshape(POINTS, -1, TAPS * inputs)
+        shifts = _shifts(_inputs(x, first - above, tiles, edges), width)
         four = rows(y, first, tiles * TILE).reshape(batch, tiles, TILE, width, outputs)
-        spread = jnp.stack(_combined(_A.T, [four[:, :, k] for k in range(TILE)]))
-        spread = spread.reshape(POINTS, -1, outputs)
-        return sums + summed_products(spread, shifted), None
+        back = jnp.stack(_combined(_A.T, [four[:, :, k] for k in range(TILE)]))
+        return sums + summed_products(_flat(back), _flat(jnp.concatenate(shifts, axis=-1))), None
 
+    # The outputs come first: a product whose first side is the smaller is up to twice as fast.
     empty = jnp.zeros((POINTS, outputs, TAPS * inputs), x.dtype)
     sums, _ = lax.scan(block, empty, jnp.arange(blocks))
     return _from_points(sums).reshape(TAPS, outputs, TAPS, inputs).transpose(0, 2, 3, 1)
 
 
-def value_in_time(
-    x: jax.Array, kernel: jax.Array, padding: Sequence[tuple[int, int]], plane: Callable
-) -> jax.Array:
-    """Correlation of `[B, T, H, W, I]` with `[3, 3, 3, I, O]` at stride 1: six of single frames.
-
-    `plane` correlates `[N, H, W, I]` with `[3, 3, I, O]`.
-    """
-    batch, before = x.shape[0], padding[0][0]
-    frames = x.shape[1] + sum(padding[0]) - 2
-    tiles = -(-frames // TILE)
-    inside = _inputs(x, -before, tiles)
-    kernels = _points(_G, kernel)
-    made = [
-        plane(inside[p].reshape(-1, *x.shape[2:]), kernels[p]).reshape(batch, tiles, -1)
-        for p in range(POINTS)
-    ]
-    return jnp.stack(_combined(_A, made), axis=2).reshape(batch, tiles * TILE, -1)[:, :frames]
-
-
 def taps_in_time(
     x: jax.Array, y: jax.Array, padding: Sequence[tuple[int, int]], plane: Callable
 ) -> jax.Array:
-    """The adjoint of `value_in_time` in the kernel; `plane` gives `[3, 3, I, O]` of frames."""
+    """The adjoint of `value` in a 3x3x3 kernel; `plane` gives the `[3, 3, I, O]` of frames."""
     tiles = -(-y.shape[1] // TILE)
-    inside = _inputs(x, -padding[0][0], tiles)
+    inside = _combined(_B, _lines(x, -padding[0][0], tiles))
     four = rows(y, 0, tiles * TILE).reshape(y.shape[0], tiles, TILE, *y.shape[2:])
     spread = _combined(_A.T, [four[:, :, k] for k in range(TILE)])
     each = [
@@ -116,12 +119,13 @@ def taps_in_time(
 def rows(x: jax.Array, first: jax.Array | int, number: int) -> jax.Array:
     """Slices `number` rows from `first` on along axis 1; what lies outside of `x` is zero.
 
-    No padded copy of `x` is made: only a block of it is padded.
+    Inside a loop no padded copy of `x` is made: only a block of it is padded.
     """
     axis, present = 1, x.shape[1]
-    if isinstance(first, int) and first == 0 and number == present:
-        return x
     padding = [(0, 0)] * x.ndim
+    if isinstance(first, int):  # all rows at once
+        padding[axis] = (max(-first, 0), max(first + number - present, 0))
+        return jnp.pad(x, padding)[:, max(first, 0) :][:, :number]
     if present < number:
         padding[axis] = (0, number - present)
         x, present = jnp.pad(x, padding), number
@@ -138,34 +142,42 @@ def _blocks(batch: int, height: int, width: int) -> tuple[int, int]:
     return tiles, -(-every // tiles)
 
 
-def _inputs(x, first, tiles):
-    """Bᵀ along axis 1: P arrays `[B, tiles, …]` of the tiles' six inputs each."""
-    block = rows(x, first, tiles * TILE + TAPS - 1)
+def _inputs(x, first, tiles, edges):
+    """Bᵀ along H: `[P, B, tiles, W, C]`, with zeros at the edges of W."""
+    lines = _lines(x, first, tiles, lambda block: jnp.pad(block, ((0, 0), (0, 0), edges, (0, 0))))
+    return jnp.stack(_combined(_B, lines))
+
+
+def _lines(x, first, tiles, padded=lambda block: block):
+    """The six inputs of each tile along axis 1: each `[B, tiles, …]`."""
+    block = padded(rows(x, first, tiles * TILE + TAPS - 1))
     last = (tiles - 1) * TILE + 1
-    return jnp.stack(_combined(_B, [block[:, k : k + last : TILE] for k in range(POINTS)]))
+    return [block[:, k : k + last : TILE] for k in range(POINTS)]
 
 
-def _shifts(inside, edges, width):
-    """The three places of a kernel along W, on the channels: `[P, B, tiles, W', 3·I]`."""
-    padded = jnp.pad(inside, ((0, 0), (0, 0), (0, 0), edges, (0, 0)))
-    return jnp.concatenate([padded[..., k : k + width, :] for k in range(TAPS)], axis=-1)
+def _shifts(inside, width):
+    """The kernel's three places along W: each `[P, B, tiles, W', C]`."""
+    return [inside[..., k : k + width, :] for k in range(TAPS)]
 
 
-def summed_products(a, b):
-    """`[P, N, m], [P, N, n] → [P, m, n]`; the smaller of m and n first is up to twice as fast."""
-    if a.shape[-1] > b.shape[-1]:
-        return summed_products(b, a).swapaxes(1, 2)
+def _flat(parts):
+    """`[P, …, C] → [P, N, C]`."""
+    return parts.reshape(POINTS, -1, parts.shape[-1])
+
+
+def summed_products(a: jax.Array, b: jax.Array) -> jax.Array:
+    """`[P, N, m], [P, N, n] → [P, m, n]`."""
     return lax.dot_general(a, b, (((1,), (1,)), ((0,), (0,))))
 
 
-def _points(matrix, kernel):
+def _points(kernel):
     """G along the kernel's first axis: `[3, …] → [P, …]`."""
-    return jnp.stack(_combined(matrix, kernel))
+    return jnp.tensordot(jnp.asarray(_G, kernel.dtype), kernel, 1, precision="highest")
 
 
 def _from_points(sums):
     """Gᵀ: `[P, …] → [3, …]`."""
-    return jnp.stack(_combined(_G.T, sums))
+    return jnp.tensordot(jnp.asarray(_G.T, sums.dtype), sums, 1, precision="highest")
 
 
 def _combined(matrix, parts) -> list[jax.Array]:
