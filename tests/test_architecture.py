@@ -30,6 +30,7 @@ MAY_IMPORT = {
     "scoring": ("types", "data"),
     "learning": (
         "types",
+        "runtime",
         "data",
         "scoring",
         "config",

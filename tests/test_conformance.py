@@ -245,12 +245,27 @@ def test_rows_of_one_call_are_calls_of_one_row(method, variables):
 def test_a_stream_is_the_whole_video_bit_for_bit(method, variables):
     clip = Clip(method.inputs, 1, method.inputs.span + 9)
     rows = 1 if method.carry_over != "none" else 16
-    (whole,) = score_videos(method, variables, [clip])
+    (whole,) = score_videos(method, variables, [clip], streams=1)
     stream = Stream(method, variables, rows=rows)
     pieces = [piece for frame in clip.stream() for piece in stream.push(frame)] + stream.flush()
     for name, part in whole.parts.items():
         got = np.concatenate([scores.parts[name][: len(first)] for first, scores in pieces])
         np.testing.assert_array_equal(got, part)
+
+
+def test_videos_side_by_side_are_videos_one_by_one(method, variables):
+    spec = method.inputs
+    lengths = (spec.span + 7, max(spec.span - 1, 1), spec.span + 2)
+    clips = [Clip(spec, i, length) for i, length in enumerate(lengths)]
+    options = {"anew": True, "maps": True}
+    alone = list(score_videos(method, variables, clips, streams=1, **options))
+    for streams, rows in ((2, 3), (8, None)):
+        found = score_videos(method, variables, clips, streams=streams, rows=rows, **options)
+        for one, other in zip(alone, found, strict=True):
+            assert (one.name, one.length) == (other.name, other.length)
+            np.testing.assert_array_equal(one.first, other.first)
+            if len(one.first):
+                same((one.parts, one.maps), (other.parts, other.maps))
 
 
 def test_nothing_recompiles_between_videos_or_on_a_last_batch(method, variables):

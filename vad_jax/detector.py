@@ -66,7 +66,7 @@ class Detector:
                 "frames, or an array [F, h, w] or [F, h, w, C]."
             )
         given = _Given("video", [self._fitted(frame) for frame in video])
-        (windows,) = score_videos(self.method, self.variables, [given], anew=True)
+        (windows,) = score_videos(self.method, self.variables, [given], anew=True, streams=1)
         parts = self.frame_parts(windows)
         if not parts:
             raise DataError(

@@ -18,8 +18,9 @@ import stat
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 log = logging.getLogger(__name__)
 
@@ -119,10 +120,11 @@ def _cores() -> int:
 def keep_heap() -> bool:
     """Lets the heap keep what is freed, so that a step finds its memory where the last one left it.
 
-    XLA takes its temporary buffer (2.6 GB for MNAD's step, batch 4, 256x256) afresh from malloc
-    for each execution and gives it back: 790,000 page faults and 1.5 s of system time a step.
-    Kept, there are none, and the step took 3.1 to 3.3 s instead of 3.9 (two cores, 2026-08). The
-    price: resident memory stays at its peak until the process ends.
+    XLA takes its temporary buffer (2 GB for MNAD's step, batch 4, 256x256) afresh from malloc for
+    each execution and gives it back. What that costs depends on the machine: where page faults
+    are dear, a fifth of the step; on another it cost nothing and keeping the heap made the step 7 %
+    slower, PyTorch's 13 % faster (two cores of a server CPU, 2026-11). Try it. The price:
+    resident memory stays at its peak until the process ends, 5.0 GB instead of 3.3 there.
 
     Returns:
       Whether it worked. It needs glibc's malloc; elsewhere a warning says that nothing changed.
@@ -162,6 +164,19 @@ def compiling(what: str) -> Iterator[None]:
             "Compiled %s in %.1f s, %d of %d programs from the cache.",
             what, seconds, new["found"], new["wanted"],
         )  # fmt: skip
+
+
+def told(function: Callable[..., Any], what: str) -> Callable[..., Any]:
+    """The function, whose first call is a `compiling`."""
+    first = iter([what])
+
+    def call(*args):
+        with contextlib.ExitStack() as stack:
+            for name in first:
+                stack.enter_context(compiling(name))
+            return function(*args)
+
+    return call
 
 
 @functools.cache

@@ -163,9 +163,8 @@ def _side_by_side(
             done.append(([np.array([f for f, _ in some], np.int32) for some in windows], scores))
             _hold_back(done)
         done = jax.device_get(done)
-        for i, lane in enumerate(lanes):
-            own = [(first[i], jax.tree.map(lambda leaf: leaf[i], scores)) for first, scores in done]  # noqa: B023
-            yield _joined(method, lane.name, lane.length, own, maps=maps)
+        for place, lane in enumerate(lanes):
+            yield _joined(method, lane.name, lane.length, _of_lane(done, place), maps=maps)
 
 
 class _Lane:
@@ -189,6 +188,12 @@ class _Lane:
                 self._ended = True
         now, self._waiting = self._waiting[:rows], self._waiting[rows:]
         return now
+
+
+def _of_lane(done, place: int) -> list[tuple[np.ndarray, Scores]]:
+    return [
+        (first[place], jax.tree.map(lambda leaf: leaf[place], scores)) for first, scores in done
+    ]
 
 
 def _packed(spec: InputSpec, windows: list[tuple[int, np.ndarray]], rows: int) -> Batch:

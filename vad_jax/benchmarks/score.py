@@ -103,7 +103,7 @@ def memory(config, name: str, windows: int, *, keep_heap: bool) -> dict[str, flo
 def side_by_side(config, streams: int) -> Built:
     """One window of each of several streams at once, each with its own carry."""
     method, variables = start(config)
-    score = jax.jit(jax.vmap(compiled(method, maps=False), in_axes=(None, 0, 0)))
+    score = compiled(method, maps=False, streams=True)
     carry = jax.tree.map(lambda leaf: jnp.stack([leaf] * streams), method.start(variables))
     rows = cases.batch(method.inputs, streams)
     return _ours(score, variables, carry, {name: row[:, None] for name, row in rows.items()})

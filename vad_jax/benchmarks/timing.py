@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 import importlib
+import logging
 import os
 import platform
 import statistics
@@ -22,6 +23,8 @@ import jax.numpy as jnp
 
 from vad_jax import config as configs
 from vad_jax.benchmarks import peers
+
+log = logging.getLogger(__name__)
 
 Arm = Callable[[], Any]
 OURS = "vad_jax"  # the arm that PyTorch's are compared with
@@ -95,6 +98,8 @@ def measured(
             row["gflop_per_second"] = operations / row["seconds"] / 1e9
         if operations and peak:
             row["share_of_peak"] = operations / row["seconds"] / peak
+    for name, row in rows.items():  # the table comes at the end; this says that it goes on
+        log.info("%s: %.4f s", name, row["seconds"])
     theirs = [row["seconds"] for name, row in rows.items() if name.startswith("torch")]
     if theirs and OURS in rows:
         rows[OURS]["ratio_to_best_torch"] = rows[OURS]["seconds"] / min(theirs)

@@ -21,6 +21,7 @@ import numpy as np
 import optax
 from tqdm import tqdm
 
+from vad_jax import runtime
 from vad_jax.data import windows
 from vad_jax.data.backends import open_feed
 from vad_jax.data.frames import Frames
@@ -194,9 +195,10 @@ class _StageRun:
             }
             return variables, slots, metrics | more
 
+        step = runtime.told(step, f"the training step of stage {self.stage.name}")
         validate = self._validation()
         log.info(
-            "Stage %s: %d steps in %d epochs on %d device(s); the first step compiles.",
+            "Stage %s: %d steps in %d epochs on %d device(s).",
             self.stage.name, self.steps, self.epochs, self.mesh.size,
         )  # fmt: skip
         bar = tqdm(total=self.steps, initial=done, desc=self.stage.name, unit="step", disable=None)

@@ -121,7 +121,7 @@ def create(config) -> Method:
         init=functions.init,
         start=functions.start,
         score=functions.score,
-        carry_over=config.memory.reset if config.memory["items"] else "none",
+        carry_over=config.memory.reset if _moves(config) else "none",
         adapt=functions.adapt,
         pictures=functions.pictures,
     )
@@ -144,6 +144,11 @@ def _check(config) -> None:
         raise ConfigError(f"weights.score = {config.weights.score}: a share, from 0 to 1.")
     if config.input.channels not in (1, 3):
         raise ConfigError(f"input.channels = {config.input.channels}: 1 (grey) or 3 (colour).")
+
+
+def _moves(config) -> bool:
+    """Whether the memory changes at test time; if not, windows are scored in batches, any order."""
+    return config.memory["items"] > 0 and config.memory["update"] != "never"
 
 
 def _input_spec(config) -> InputSpec:
