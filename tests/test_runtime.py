@@ -103,7 +103,7 @@ def test_a_folder_that_others_write_is_refused(no_cache_yet, tmp_path, mode, cap
     shared.mkdir()
     shared.chmod(mode)
     assert runtime.compilation_cache(folder=shared) is None
-    assert re.search(r"others may write to .*shared.*chmod go-w", caplog.text)
+    assert re.search(r"others may write to .*shared.*--compile_cache", caplog.text)
     assert jax.config.jax_compilation_cache_dir is None
     shared.chmod(0o755)  # reading is no danger
     folder = runtime.compilation_cache(folder=shared)
@@ -218,7 +218,7 @@ def test_a_slow_compilation_is_announced_and_timed(monkeypatch, caplog):
         time.sleep(0.2)
     first, last = (record.getMessage() for record in caplog.records)
     assert first == "Compiling the step …"
-    assert last == "Compiled the step in 0.2 s, 0 of 0 programs from the cache."
+    assert re.fullmatch(r"Compiled the step in \d+\.\d s, 0 of 0 programs from the cache.", last)
 
 
 def test_a_failure_is_not_called_compiled(monkeypatch, caplog):
@@ -226,7 +226,7 @@ def test_a_failure_is_not_called_compiled(monkeypatch, caplog):
 
     @runtime.compiling("the step")
     def fails():
-        time.sleep(0.1)
+        time.sleep(1)  # twenty times the patience
         raise ZeroDivisionError
 
     with caplog.at_level(logging.INFO, "vad_jax"), pytest.raises(ZeroDivisionError):

@@ -55,7 +55,8 @@ def compilation_cache(*, folder: str | Path | None = None) -> Path | None:
         top = Path(folder or FOLDER).expanduser().absolute()
         place = top / _machine(jax.__version__)
         for level in (top, place):
-            level.mkdir(mode=0o700, parents=True, exist_ok=True)
+            level.parent.mkdir(parents=True, exist_ok=True)
+            level.mkdir(mode=0o700, exist_ok=True)
             _check(level)
     except (OSError, RuntimeError) as error:  # RuntimeError: this user has no home
         log.warning("Compiled programs are not kept for the next time: %s", error)
@@ -68,6 +69,13 @@ def compilation_cache(*, folder: str | Path | None = None) -> Path | None:
     return place
 
 
+def no_compilation_cache() -> None:
+    """Keeps no compiled program and takes none, whatever the environment says."""
+    import jax
+
+    jax.config.update("jax_enable_compilation_cache", False)
+
+
 def _check(folder: Path) -> None:
     """Raises PermissionError unless this user alone can write: the content is executed."""
     about = folder.stat()
@@ -75,8 +83,8 @@ def _check(folder: Path) -> None:
         raise PermissionError(f"{folder} belongs to another user. Give another --compile_cache.")
     if os.name == "posix" and about.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise PermissionError(
-            f"others may write to {folder}, and what lies there is executed. Give another "
-            f"--compile_cache, or take their right away: chmod go-w {folder}"
+            f"others may write to {folder}, and what lies there is executed. Delete it, or give "
+            "another --compile_cache."
         )
     if not os.access(folder, os.W_OK | os.X_OK):
         raise PermissionError(f"{folder} cannot be written to. Give another --compile_cache.")

@@ -2,13 +2,15 @@
 
 Frames are pushed into a buffer that cuts windows; the windows are scored a batch at a time. One
 video with a carry goes window by window, in a file as in a stream, so that both run the same
-compiled function and a gate decides alike in both. Several videos with a carry of their own go
-side by side.
+compiled function and a gate decides alike in both. Several videos that each have a carry of their
+own go side by side, to rounding.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, Protocol
 
@@ -18,7 +20,7 @@ import numpy as np
 
 from vad_jax.data.ahead import ahead
 from vad_jax.data.windows import WindowBuffer
-from vad_jax.types import Batch, InputSpec, Method, Scores, Variables
+from vad_jax.types import Batch, DataError, InputSpec, Method, Scores, Variables
 
 _BATCH = 16  # windows at a time where there is no carry
 _STREAMS = 8  # videos side by side, at most, where each has a carry of its own
@@ -124,9 +126,10 @@ def score_videos(
     """
     carried = method.carry_over != "none"
     own = carried and (anew or method.carry_over == "video")
-    if own and streams > 1:
+    videos = list(videos)
+    if own and min(streams, len(videos)) > 1:
         yield from _side_by_side(
-            method, variables, list(videos), streams, rows or _ROWS, maps=maps, progress=progress
+            method, variables, videos, streams, rows or _ROWS, maps=maps, progress=progress
         )
         return
     rows, carry = rows or (1 if carried else _BATCH), None
@@ -135,7 +138,7 @@ def score_videos(
         done, length = [], 0
         for frame in ahead(video.stream(), _AHEAD):
             done += stream.push(frame)
-            _hold_back(done)
+            _fetch_old(done)
             length += 1
             progress(1)
         done += stream.flush()
@@ -146,70 +149,110 @@ def score_videos(
 def _side_by_side(
     method, variables, videos, streams, rows, *, maps, progress
 ) -> Iterator[VideoScores]:
-    """Groups of about equal size; a video that ends before the others is masked from there on."""
-    groups = -(-len(videos) // streams)
-    size = -(-len(videos) // max(groups, 1))
+    """Where a video ends, the next one takes its place with a new carry."""
+    spec, number = method.inputs, min(streams, len(videos))
     score = compiled(method, maps=maps, streams=True)
     start = method.start(variables)
-    for begin in range(0, len(videos), max(size, 1)):
-        lanes = [_Lane(video, method.inputs) for video in videos[begin : begin + size]]
-        idle = [[]] * (size - len(lanes))
-        carries = jax.tree.map(lambda leaf: jnp.stack([leaf] * size), start)
-        done = []
-        while any(windows := [lane.take(rows, progress) for lane in lanes]):
-            packed = [_packed(method.inputs, some, rows) for some in windows + idle]
+    carries = jax.tree.map(lambda leaf: jnp.stack([leaf] * number), start)
+    coming = iter([_Lane(video) for video in videos])
+    every = []  # lanes in the order of their videos, until they are handed out
+    lanes: list[_Lane | None] = [None] * number
+    pending: deque = deque()
+
+    def collect(most):
+        while len(pending) > most:
+            owners, scores = pending.popleft()
+            scores = jax.device_get(scores)
+            for place, (lane, first) in owners.items():
+                own = jax.tree.map(lambda leaf, i=place: leaf[i], scores)
+                lane.done.append((first, own))
+                lane.waiting -= 1
+
+    with contextlib.ExitStack() as stack:
+        while True:
+            packed, owners = [], {}
+            for place in range(number):
+                windows = lanes[place].take(rows, progress) if lanes[place] else []
+                while not windows and (lane := next(coming, None)):
+                    lanes[place] = lane
+                    stack.callback(lane.close)
+                    every.append(lane)
+                    lane.open(spec)
+                    carries = jax.tree.map(
+                        lambda all, new, i=place: all.at[i].set(new), carries, start
+                    )
+                    windows = lane.take(rows, progress)
+                packed.append(_packed(spec, windows, rows))
+                if windows:
+                    first = np.array([position for position, _ in windows], np.int32)
+                    owners[place] = lanes[place], first
+                    lanes[place].waiting += 1
+            if not owners:
+                break
             batch = jax.tree.map(lambda *leaves: np.stack(leaves), *packed)
             carries, scores = score(variables, carries, batch)
-            done.append(([np.array([f for f, _ in some], np.int32) for some in windows], scores))
-            _hold_back(done)
-        done = jax.device_get(done)
-        for place, lane in enumerate(lanes):
-            yield _joined(method, lane.name, lane.length, _of_lane(done, place), maps=maps)
+            pending.append((owners, scores))
+            collect(_PENDING)
+            while every and every[0].finished:
+                lane = every.pop(0)
+                yield _joined(method, lane.name, lane.length, lane.done, maps=maps)
+        collect(0)
+        for lane in every:
+            yield _joined(method, lane.name, lane.length, lane.done, maps=maps)
 
 
 class _Lane:
     """One of several videos side by side."""
 
-    def __init__(self, video: Video, spec: InputSpec):
-        self.name, self.length = video.name, 0
-        self._frames, self._buffer = ahead(video.stream(), _AHEAD), WindowBuffer(spec)
-        self._waiting, self._ended = [], False
+    def __init__(self, video: Video):
+        self._video, self.name = video, video.name
+        self.length, self.done, self._ended = 0, [], False
+        self.waiting = 0  # batches with windows of it that are not fetched yet
+        self._windows: list[tuple[int, np.ndarray]] = []
+
+    def open(self, spec: InputSpec) -> None:
+        self._frames, self._buffer = ahead(self._video.stream(), _AHEAD), WindowBuffer(spec)
+
+    def close(self) -> None:
+        self._frames.close()
+
+    @property
+    def finished(self) -> bool:
+        return self._ended and not self._windows and not self.waiting
 
     def take(self, rows: int, progress: Callable[[int], Any]) -> list[tuple[int, np.ndarray]]:
         """The next windows; fewer than `rows` only at the end of the video."""
-        while len(self._waiting) < rows and not self._ended:
+        while len(self._windows) < rows and not self._ended:
             for frame in self._frames:
-                self._waiting += self._buffer.push(frame)
+                self._windows += self._buffer.push(frame)
                 self.length += 1
                 progress(1)
                 break
             else:
-                self._waiting += self._buffer.flush()
+                self._windows += self._buffer.flush()
                 self._ended = True
-        now, self._waiting = self._waiting[:rows], self._waiting[rows:]
+        now, self._windows = self._windows[:rows], self._windows[rows:]
         return now
-
-
-def _of_lane(done, place: int) -> list[tuple[np.ndarray, Scores]]:
-    return [
-        (first[place], jax.tree.map(lambda leaf: leaf[place], scores)) for first, scores in done
-    ]
 
 
 def _packed(spec: InputSpec, windows: list[tuple[int, np.ndarray]], rows: int) -> Batch:
     """A batch of `rows` windows; those that are missing are masked."""
     clip = (spec.lead + spec.frames, spec.height, spec.width, spec.channels)
-    frames, first = np.zeros((rows, *clip), np.uint8), np.zeros(rows, np.int32)
+    dtype = windows[0][1].dtype if windows else np.uint8
+    frames, first = np.zeros((rows, *clip), dtype), np.zeros(rows, np.int32)
     for row, (start, window) in enumerate(windows):
+        if window.shape != clip:
+            raise DataError(f"A window is {list(clip)} [T, H, W, C]; this one is {window.shape}.")
         frames[row], first[row] = window, start
     mask = np.arange(rows) < len(windows)
     return {"frames": frames, "mask": mask, "video": np.zeros(rows, np.int32), "frame": first}
 
 
-def _hold_back(done: list[tuple[Any, Scores]]) -> None:
-    """Waits for the device where more than a few batches are under way."""
+def _fetch_old(done: list[tuple[Any, Scores]]) -> None:
+    """Brings a batch to the host where more than a few are under way: the bound on their memory."""
     if len(done) > _PENDING:
-        jax.block_until_ready(done[-_PENDING - 1][1])
+        first, scores = done[-_PENDING - 1]
+        done[-_PENDING - 1] = first, jax.device_get(scores)
 
 
 @functools.lru_cache(maxsize=16)

@@ -63,8 +63,8 @@ def test_the_peak_is_a_number(monkeypatch):
 def test_a_fresh_process_tells_its_own_memory():
     arm = ("functools:partial", operator.mul, b"x", 60_000_000)  # a string of 60 MB
     found = resident.memory(*arm, keep_heap=False)
-    assert 55 < found["peak_mb"] - found["before_mb"] < 75
-    assert found["before_mb"] < 60  # neither JAX nor what this process holds
+    assert 50 < found["peak_mb"] - found["before_mb"] < 90
+    assert found["before_mb"] < 150  # neither JAX nor what this process holds
 
 
 def test_a_twin_is_imported_without_jax():

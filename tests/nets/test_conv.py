@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from vad_jax.nets import lowering
+from vad_jax.nets import lowering, winograd
 from vad_jax.nets.conv import Conv, UpsampleConvApart, conv, conv_transpose, max_pool
 from vad_jax.nets.lowering import Geometry
 
@@ -69,6 +69,7 @@ CASES = {
     "large, odd": (conv, plain, later((67, 63), (3, 3), (3, 2), batch=1)),
     "wide": (conv, plain, later((6, 5), (3, 3), (256, 256), batch=1)),
     "one row, wide": (conv, plain, later((1, 3), (3, 3), (256, 256), batch=1)),
+    "widest": (conv, plain, later((9, 130), (3, 3), (512, 512), batch=1)),
     "1x1": (conv, plain, later((4, 3), (1, 1), (5, 2))),
     "5x5": (conv, plain, later((6, 7), (5, 5), (2, 3))),
     "3x3x3": (conv, plain, later((5, 4, 6), (3, 3, 3), (2, 3))),
@@ -170,7 +171,30 @@ def test_every_form_of_the_table_is_xlas(size, channels, edges, seed):
     x, kernel = drawn(size, (3, 3), channels, seed=seed)
     y = lowering.xla_value(geometry, x, kernel)
     same(lowering._value_by_lines(geometry, x, kernel), y)
-    same(lowering.winograd.taps(x, y, geometry.padding), lowering.xla_taps(geometry, x, y))
+    same(winograd.taps(x, y, geometry.padding), lowering.xla_taps(geometry, x, y))
+    same(winograd.spread(y, kernel, geometry.padding), lowering.xla_spread(geometry, y, kernel))
+
+
+# Which operations have a form of their own: value, spread, taps.
+@pytest.mark.parametrize(
+    ("geometry", "channels", "forms"),
+    [
+        (Geometry((64, 64), (3, 3), (1, 1), ((1, 1), (1, 1))), (16, 16), (False, False, True)),
+        (Geometry((32, 32), (3, 3), (1, 1), ((1, 1), (1, 1))), (32, 32), (False, False, False)),
+        (Geometry((32, 32), (3, 3), (1, 1), ((1, 1), (1, 1))), (512, 512), (True, True, True)),
+        (Geometry((64, 64), (3, 3), (2, 2), ((1, 1), (1, 1))), (8, 8), (False, True, True)),
+        (Geometry((63, 64), (3, 3), (2, 2), ((1, 1), (1, 1))), (8, 8), (False, False, False)),
+        (Geometry((16, 8, 8), (3, 3, 3), (1,) * 3, ((1, 1),) * 3), (8, 8), (True, True, True)),
+        (Geometry((1, 8, 8), (3, 3, 3), (1,) * 3, ((1, 1),) * 3), (8, 8), (False, False, False)),
+        (Geometry((64, 64), (5, 5), (1, 1), ((2, 2), (2, 2))), (512, 512), (False, False, False)),
+    ],
+)
+def test_the_table_has_forms_for(geometry, channels, forms):
+    asked = (lowering.value_on_cpu, lowering.spread_on_cpu, lowering.taps_on_cpu)
+    assert tuple(ask(geometry, *channels, jnp.float32) is not None for ask in asked) == forms
+    doubling = geometry.strides == (2, 2) and forms[1]
+    half = tuple(ask(geometry, *channels, jnp.bfloat16) is not None for ask in asked)
+    assert half == (forms if doubling else (False,) * 3)
 
 
 def test_the_transpose_is_the_adjoint(case):
@@ -237,9 +261,30 @@ def test_an_exported_program_holds_the_form_of_every_platform():
     x, kernel = (a.astype(jnp.float32) for a in drawn((64, 64), (3, 3), (2, 2)))
     step = jax.jit(first_derivatives(conv))
     exported = jax.export.export(step, platforms=("cpu", "cuda", "tpu"))(x, kernel)
+    for_one = {
+        platform: jax.export.export(step, platforms=(platform,))(x, kernel).mlir_module()
+        for platform in ("cpu", "cuda")
+    }
+    assert "stablehlo.while" in for_one["cpu"]
+    assert "stablehlo.while" not in for_one["cuda"]
     found = exported.call(x, kernel)
     for ours, xla in zip(found, first_derivatives(plain)(x, kernel), strict=True):
         np.testing.assert_allclose(ours, xla, atol=1e-5 * float(jnp.abs(xla).max()))
+
+
+def test_an_export_for_any_batch_falls_back_to_xla():
+    shapes = jax.export.symbolic_shape("b, 64, 64, 2")
+    x = jax.ShapeDtypeStruct(shapes, jnp.float32)
+    kernel = jax.ShapeDtypeStruct((3, 3, 2, 2), jnp.float32)
+    exported = jax.export.export(jax.jit(first_derivatives(conv)))(x, kernel)
+    x, kernel = (a.astype(jnp.float32) for a in drawn((64, 64), (3, 3), (2, 2)))
+    for ours, xla in zip(
+        exported.call(x, kernel), first_derivatives(plain)(x, kernel), strict=True
+    ):
+        np.testing.assert_allclose(ours, xla, atol=1e-5 * float(jnp.abs(xla).max()))
+    empty = first_derivatives(conv)(x[:0], kernel)
+    assert empty[0].shape == (0, 64, 64, 2)
+    assert not empty[1].any()
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])

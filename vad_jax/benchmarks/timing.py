@@ -252,7 +252,11 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> str:
       columns: key → format specification, in the order of the columns; a column that no row has
         is left out.
     """
-    columns = {key: how for key, how in columns.items() if any(row.get(key) for row in rows)}
+    columns = {
+        key: how
+        for key, how in columns.items()
+        if any(row.get(key) not in (None, {}) for row in rows)
+    }
     lines = [[key.replace("_", " ") for key in columns]]
     lines += [[_cell(row.get(key), how) for key, how in columns.items()] for row in rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]

@@ -81,7 +81,7 @@ def xla_taps(geometry: Geometry, x: jax.Array, y: jax.Array) -> jax.Array:
 # 64², 16 → 16      0.9 | 1.6 | 0.4                       2.8 | 1.7 | 0.6
 # 32², 32 → 32      0.7 | 1.0 | 0.3                       1.1 | 1.4 | 0.5
 # 8², 256 → 128                                           1.6 | 2.5
-# 3x3x3 on 16x64², 64 → 64, forward: 300 | 115
+# 3x3x3 on 16x64², 64 → 64, forward: 300 | 115; single frames: not measured, left to XLA
 # doubling 3x3, of 128², 128 → 64, taps: thousands | 230 | 180
 
 
@@ -91,37 +91,37 @@ def value_on_cpu(geometry: Geometry, inputs: int, outputs: int, dtype: Any) -> C
         return None
     if _is_plain(geometry, (3, 3)) and _is_wide(inputs, outputs):
         return lambda x, kernel: _value_by_lines(geometry, x, kernel)
-    if _is_plain(geometry, (3, 3, 3)):
+    if _is_video(geometry):
         return lambda x, kernel: _value_in_time(geometry, x, kernel)
     return None
 
 
 def spread_on_cpu(geometry: Geometry, inputs: int, outputs: int, dtype: Any) -> Callable | None:
     """The form of `xla_spread` that is faster on a CPU, or None."""
+    if _is_doubling(geometry):
+        return _doubled
     if _too_coarse(dtype):
         return None
     if _is_plain(geometry, (3, 3)) and _is_wide(inputs, outputs):
         if inputs * outputs >= 2**18:
             return lambda y, kernel: winograd.spread(y, kernel, geometry.padding)
         return lambda y, kernel: _value_by_lines(_turned(geometry), y, _turned_kernel(kernel))
-    if _is_plain(geometry, (3, 3, 3)):
+    if _is_video(geometry):
         return lambda y, kernel: _value_in_time(_turned(geometry), y, _turned_kernel(kernel))
-    if _is_doubling(geometry):
-        return _doubled
     return None
 
 
 def taps_on_cpu(geometry: Geometry, inputs: int, outputs: int, dtype: Any) -> Callable | None:
     """The form of `xla_taps` that is faster on a CPU, or None."""
+    if _is_doubling(geometry):
+        return _doubling_taps
     if _too_coarse(dtype):
         return None
     pixels = math.prod(geometry.size)
     if _is_plain(geometry, (3, 3)) and (pixels >= 2**12 or pixels * inputs * outputs >= 2**22):
         return lambda x, y: winograd.taps(x, y, geometry.padding)
-    if _is_plain(geometry, (3, 3, 3)):
+    if _is_video(geometry):
         return lambda x, y: _taps_in_time(geometry, x, y)
-    if _is_doubling(geometry):
-        return _doubling_taps
     return None
 
 
@@ -141,6 +141,11 @@ def _is_plain(geometry, kernel):
         and set(geometry.strides) == {1}
         and 0 <= min(edges) <= max(edges) <= 2
     )
+
+
+def _is_video(geometry):
+    """A 3x3x3 over at least a tile of frames."""
+    return _is_plain(geometry, (3, 3, 3)) and geometry.places[0] >= winograd.TILE
 
 
 def _is_doubling(geometry):
@@ -175,7 +180,8 @@ def taps(geometry: Geometry, x: jax.Array, y: jax.Array) -> jax.Array:
 def _by_platform(ours, xla, geometry, *args):
     """Chosen inside the program, so that an exported function holds both."""
     plain = functools.partial(xla, geometry)
-    if ours is None:
+    batch = args[0].shape[0]
+    if ours is None or not isinstance(batch, int) or not batch:  # exported for any batch, or none
         return plain(*args)
     return lax.platform_dependent(*args, cpu=ours, default=plain)
 

@@ -1,8 +1,9 @@
 """Winograd's F(4, 3) along one axis: four outputs of a kernel of three from six inputs, by six
 products in place of twelve.
 
-Only along H (or T): a block of rows stays in the processor's cache, and in float32 the largest
-error is 3e-6 of the largest value; along two axes it would be 1e-5, and slower.
+Along H alone: a block of rows stays in the processor's cache, and in float32 the largest error is
+3e-6 of the largest value. Along H and W it would be 1e-5, and slower. A 3x3x3 kernel is transformed
+along T, and along H too where the table in `lowering.py` has that for its frames.
 
 Letters: B batch, T H W video or image, I channels in, O channels out, P = 6 points.
 
