@@ -137,7 +137,7 @@ def test_a_shift_stands_for_a_bias_before(images, train):
 
 
 def test_float32_keeps_a_small_spread_around_a_large_mean():
-    """Mean 30 deviations from zero: 1e-7 · 900 is lost of the variance, half of that of the result."""
+    """A mean of 30 deviations: 1e-7 · 900 of the variance is lost, half of that of the result."""
     x = 3 + 0.1 * np.random.default_rng(0).normal(size=(4, 8, 8, 2))
     one, zero = jnp.ones(2, jnp.float32), jnp.zeros(2, jnp.float32)
     found, *_ = normalise(jnp.asarray(x, jnp.float32), jnp.ones(4, bool), one, zero, 1e-5)

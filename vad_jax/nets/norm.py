@@ -68,7 +68,7 @@ def normalise(
     return result, *jax.lax.stop_gradient((mean, var))
 
 
-# The variance is the mean of squares less the square of the mean, as Flax's own BatchNorm has it: in
+# The variance is the mean of squares less the square of the mean, as Flax's BatchNorm has it: in
 # float32 its relative error is some 1e-7 · (1 + (mean / deviation)²).
 # Written out, forward and back, because each is then two sums and one pass over the image, half of
 # what automatic differentiation makes of it (64x64, width 16: 20 % of the step).
