@@ -66,23 +66,26 @@ def xla_taps(geometry: Geometry, x: jax.Array, y: jax.Array) -> jax.Array:
     return jax.linear_transpose(lambda kernel: xla_value(geometry, x, kernel), shape)(y)[0]
 
 
-# The table: who is asked for what, and why. Times of the operation alone in ms, XLA's | ours |
+# The table: which form for which shape, and why. Times of the operation alone in ms, XLA's | ours |
 # PyTorch's best; float32, batch 4, two cores of a server CPU with AVX-512, jax 0.10.2, 2026-11.
-# `python -m vad_jax.benchmarks.conv` measures them again.
+# `python -m vad_jax.benchmarks.conv` measures them again. Ours: value and spread by lines (spread
+# of 512 channels in blocks), taps in blocks.
 #
 #              value              spread             taps
-# 256², 64 → 64      72 | 102 | 69      72 | 107 | 65     695 | 138 | 97
-# 256², 128 → 64    150 | 187 | 133    157 | 154 | 137   1558 | 270 | 181
-# 128², 128 → 128    80 |  73 | 68      77 |  76 | 68     433 |  92 | 83
-# 128², 256 → 128   162 | 142          149 | 124
-# 64², 256 → 256     74 |  57 | 66      78 |  59 | 65     405 |  68 | 81
-# 32², 512 → 512     81 |  50 | 65      83 |  50 | 70     311 |  54 | 87
-# 16², 256 → 256    5.5 | 4.2         10.6 | 4.6          6.4 | 4.1
-# 64², 16 → 16      0.9 | 1.6 | 0.4                       2.8 | 1.7 | 0.6
-# 32², 32 → 32      0.7 | 1.0 | 0.3                       1.1 | 1.4 | 0.5
+# 256², 64 → 64      72 | 117 | 69      72 |     | 65     695 | 113 | 97
+# 256², 128 → 64    150 | 132 | 133    157 |     | 137   1558 | 205 | 181
+# 128², 128 → 128    80 |  58 | 68      77 |  62 | 68     433 |  72 | 83
+# 128², 256 → 128   160 |  98
+# 64², 256 → 256     72 |  44 | 66      74 |  44 | 65     405 |  68 | 81
+# 32², 512 → 512     79 |  47 | 65      82 |  49 | 70     311 |  54 | 87
+# 64², 16 → 16      0.9 |     | 0.4                       2.8 | 1.7 | 0.6
+# 32², 32 → 32      0.7 |     | 0.3                       1.1 | 1.4 | 0.5
 # 8², 256 → 128                                           1.6 | 2.5
-# 3x3x3 on 16x64², 64 → 64, forward: 300 | 115; single frames: not measured, left to XLA
+# 3x3x3 on 16x64², 64 → 64, all three: – | 182 | 144; single frames: not measured, left to XLA
 # doubling 3x3, of 128², 128 → 64, taps: thousands | 230 | 180
+#
+# Value and spread under 256 channels stay with XLA: at 128 the forms took 2 % off MNAD's step at
+# 256² and added 0.2 GB to its peak.
 
 
 def value_on_cpu(geometry: Geometry, inputs: int, outputs: int, dtype: Any) -> Callable | None:
