@@ -292,10 +292,9 @@ def test_a_checkpoint_gives_back_every_bit(method, variables, tmp_path):
         slots = transform.init(begun["params"])
         step = jax.jit(loop.train_step(stage, transform))
         begun, slots, _ = step(begun, slots, example(stage.inputs), jax.random.key(0))
-        with Checkpoints(tmp_path / stage.name) as checkpoints:
-            checkpoints.save(begun, slots, {"step": 1, "epoch": 0, "digest": "d"})
-        with Checkpoints(tmp_path / stage.name) as checkpoints:
-            found = checkpoints.latest(begun, slots)
+        checkpoints = Checkpoints(tmp_path / stage.name)
+        checkpoints.save(begun, slots, {"step": 1, "epoch": 0, "digest": "d"})
+        found = checkpoints.latest(begun, slots)
         same(found[:2], (begun, slots), atol=0)
         assert found[2] == {"step": 1, "epoch": 0, "digest": "d"}
 

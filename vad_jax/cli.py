@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import difflib
+import errno
 import importlib.util
 import inspect
 import json
 import logging
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -103,6 +107,7 @@ _OVERRIDES: dict[str, str] = {}  # of this process's command line
 
 
 def _guarded(main: Callable[[], Outcome]) -> None:
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         _prepare()
         outcome = main()
@@ -112,9 +117,50 @@ def _guarded(main: Callable[[], Outcome]) -> None:
         said = "Stopped. The same command goes on from the last checkpoint, if there is one."
         print(said, file=sys.stderr, flush=True)
         os._exit(3)  # at once: taking Python down while XLA compiles in a thread crashes
+    except OSError as error:
+        if error.errno not in _OF_THE_DISK:
+            raise
+        print(f"{error.filename or 'A file'}: {error.strerror}.", file=sys.stderr)
+        sys.exit(2)
     if flags.FLAGS.json:
         print(json.dumps(outcome.figures))
     sys.exit(outcome.exit_code)
+
+
+@contextlib.contextmanager
+def until_signal() -> Iterator[Callable[[], bool]]:
+    """Within it Ctrl-C and SIGTERM only turn the answer of what it yields to true.
+
+    The work that asks for it can so end where it can go on later. A second signal interrupts at
+    once. Outside the main thread, where Python takes no signals, nothing changes.
+    """
+    asked = []
+
+    def handle(number, frame):
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+        print(
+            "Stopping after this step, which is saved; again: at once.", file=sys.stderr, flush=True
+        )
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    before = {number: signal.signal(number, handle) for number in _SIGNALS}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def _interrupt(number, frame):
+    raise KeyboardInterrupt
 
 
 def _prepare() -> None:

@@ -41,6 +41,15 @@ def evaluate(
       VadError: no finished run, no test videos, no labels, labels that do not fit.
     """
     import vad_jax
+    from vad_jax.learning.workdir import locked
+
+    workdir = Path(workdir)
+    detector = vad_jax.load(workdir)
+    with locked(workdir):
+        return _evaluate(detector, workdir, root, labels)
+
+
+def _evaluate(detector, workdir, root, labels) -> dict[str, Any]:
     from vad_jax import evaluation, pictures
     from vad_jax.data import splits
     from vad_jax.data.frames import identity
@@ -48,8 +57,7 @@ def evaluate(
     from vad_jax.scoring import score_videos
     from vad_jax.types import DataError
 
-    began, workdir = time.perf_counter(), Path(workdir)
-    detector = vad_jax.load(workdir)
+    began = time.perf_counter()
     config = detector.config
     settings = config.data.copy_and_resolve_references()
     settings.root, settings.labels = str(root or settings.root), labels and str(labels)

@@ -28,6 +28,7 @@ def train(config, workdir: str | Path) -> dict[str, Any] | None:
 
     Raises:
       VadError: bad config or data, a workdir of another run, a loss that is not finite.
+      Stopped: Ctrl-C or SIGTERM; the last step is saved.
     """
     import vad_jax
     from vad_jax import config as configs
@@ -47,9 +48,12 @@ def train(config, workdir: str | Path) -> dict[str, Any] | None:
             )
     dataset = splits.find(config.data)
     training, validation = splits.training(dataset, config.data, method.stages[0].inputs)
-    digest = workdirs.claim(workdir, config, training, validation)
     init = vad_jax.load(config.init_from).variables if config.init_from else None
-    loop.train(method, config, training, validation, workdir, digest=digest, init=init)
+    with workdirs.locked(workdir), cli.until_signal() as stop:
+        digest = workdirs.claim(workdir, config, training, validation)
+        loop.train(
+            method, config, training, validation, workdir, digest=digest, init=init, stop=stop
+        )
     if not config.evaluate_at_end:
         return None
     if dataset.labels is None:

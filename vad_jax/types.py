@@ -45,6 +45,12 @@ class TrainingError(VadError):
     exit_code = 1
 
 
+class Stopped(VadError):
+    """Work that was asked to end before its end; what is done is saved."""
+
+    exit_code = 3
+
+
 @dataclass(frozen=True)
 class InputSpec:
     """What one example is: a window of `frames` frames of one video.

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -9,10 +11,10 @@ import pytest
 
 import vad_jax
 from vad_jax import config as configs
-from vad_jax import train
+from vad_jax import evaluate, train
 from vad_jax.data import splits
 from vad_jax.learning import loop, statistics
-from vad_jax.types import CheckpointError, ConfigError, DataError, TrainingError
+from vad_jax.types import CheckpointError, ConfigError, DataError, Stopped, TrainingError
 
 
 def lines(workdir):
@@ -88,6 +90,64 @@ def test_a_stopped_run_goes_on_to_the_same_bits(run_config, tmp_path):
     resumed = loop.train(method, config, training, validation, halves, digest="d")
     jax.tree.map(np.testing.assert_array_equal, resumed, expected)
     assert without_times(lines(halves)) == without_times(lines(whole))
+
+
+def test_a_run_stopped_again_and_again_goes_on_to_the_same_bits(run_config, tmp_path, finished_run):
+    """Wherever it is asked to end: within a line of the log, at its end, at that of an epoch."""
+    config = run_config(evaluate_at_end=False, log_steps=7)
+    method, (training, validation) = videos(config)
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    for folder in (whole, parts):
+        folder.mkdir()
+    expected = loop.train(method, config, training, validation, whole, digest="d")
+
+    class AfterSteps:
+        def __init__(self, number):
+            self.left = number
+
+        def __call__(self):
+            self.left -= 1
+            return self.left < 0
+
+    for steps in (3, 0, 8, 5):
+        with pytest.raises(Stopped, match="was stopped and saved after step"):
+            loop.train(
+                method, config, training, validation, parts, digest="d", stop=AfterSteps(steps)
+            )
+    resumed = loop.train(method, config, training, validation, parts, digest="d")
+    jax.tree.map(np.testing.assert_array_equal, resumed, expected)
+    assert without_times(lines(parts)) == without_times(lines(whole))
+
+
+def test_a_workdir_has_one_process_at_a_time(run_config, finished_run):
+    held = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import sys, pathlib\nfrom vad_jax.learning.workdir import locked\n"
+            "with locked(pathlib.Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()",
+            str(finished_run[0]),
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert held.stdout.readline() == "held\n"
+    try:
+        for command in (
+            lambda: train.train(run_config(), finished_run[0]),
+            lambda: evaluate.evaluate(finished_run[0]),
+        ):
+            with pytest.raises(CheckpointError, match=rf"is in use by process {held.pid}: wait"):
+                command()
+    finally:
+        held.communicate("")
+
+
+def test_a_workdir_that_cannot_be_made_is_refused(run_config, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match=r"file/run cannot be written \(Not a directory\)"):
+        train.train(run_config(), tmp_path / "file" / "run")
 
 
 def test_both_backends_train_to_the_same_bits(run_config, tmp_path):

@@ -1,11 +1,19 @@
 """Checkpoints of one stage, by Orbax: variables, optimiser slots, position.
 
+Orbax makes a step whole or not at all, but does not notice bytes that change later. So each step
+has a manifest beside it, `STEP.sha256.json`, written last: a step without one was never saved, and
+one that differs from it is named and passed over. Which steps there are is read from the disk.
+
 The slots are kept by path, so that a file does not depend on Optax's class names.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,92 +27,168 @@ log = logging.getLogger(__name__)
 
 
 class Checkpoints:
-    """The checkpoints in `checkpoints/STAGE`; use as a context so that writing is finished."""
+    """The checkpoints in `checkpoints/STAGE`, of which the newest `keep` stay."""
 
     def __init__(self, folder: Path, *, keep: int = 2):
-        self.folder = folder.absolute()
-        options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True)
-        names = ("variables", "slots", "position")
-        self._manager = ocp.CheckpointManager(self.folder, options=options, item_names=names)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        self._manager.wait_until_finished()
-        self._manager.close()
+        self.folder, self._keep = folder.absolute(), keep
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for left in self.folder.iterdir():  # by a process that was killed while it saved
+            if ".orbax-checkpoint-tmp" in left.name or left.name.endswith(".tmp"):
+                _remove(left)
 
     def save(self, variables: Variables, slots: Any, position: dict[str, Any]) -> None:
-        """Begins to write a checkpoint; `position` has `step`, `epoch` and the run's digest."""
-        saved = self._manager.save(
-            position["step"],
-            args=_items(
-                ocp.args.StandardSave, variables, slots, position=ocp.args.JsonSave(position)
-            ),
+        """Writes a checkpoint; `position` has `step`, `epoch` and the run's digest.
+
+        Raises:
+          CheckpointError: it could not be written (a full disk); the steps before it stay.
+        """
+        step = position["step"]
+        _forget(self.folder, step)  # one that was passed over as damaged
+        items = _items(
+            ocp.args.StandardSave, variables, slots, position=ocp.args.JsonSave(position)
         )
-        if not saved:
+        try:
+            with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+                checkpointer.save(self.folder / str(step), args=items)
+            _seal(self.folder, step)
+        except (OSError, ValueError) as error:
             raise CheckpointError(
-                f"{self.folder}: step {position['step']} was not saved. Is the disk full?"
-            )
+                f"{self.folder}: step {step} could not be saved, {_first_line(error)} "
+                f"({shutil.disk_usage(self.folder).free / 1e6:.1f} MB free). Make room and give "
+                "the same command again: it goes on from the newest step that was saved."
+            ) from error
+        for old in _steps(self.folder)[self._keep :]:
+            _forget(self.folder, old)
 
     def newest(self) -> int | None:
-        """The step of the newest checkpoint once all writing is done, or None."""
-        self._manager.wait_until_finished()
-        return self._manager.latest_step()
+        """The step of the newest checkpoint, or None."""
+        return next(iter(_steps(self.folder)), None)
 
     def latest(self, variables: Variables, slots: Any) -> tuple[Variables, Any, dict] | None:
-        """The newest checkpoint that can be read, or None if there is none.
+        """The newest checkpoint that is whole, or None if there is none.
 
         Args:
           variables, slots: trees of arrays or of their shapes, as they were saved.
 
         Raises:
-          CheckpointError: there are checkpoints, and none can be read.
+          CheckpointError: there are checkpoints, and none is whole.
         """
-        failures = {}
-        restore = _items(
-            ocp.args.StandardRestore, variables, slots, position=ocp.args.JsonRestore()
+        found, damaged = _restored(
+            self.folder,
+            _items(ocp.args.StandardRestore, variables, slots, position=ocp.args.JsonRestore()),
         )
-        for step in sorted(self._manager.all_steps(), reverse=True):
-            try:
-                found = self._manager.restore(step, args=restore)
-            except (ValueError, OSError, KeyError) as error:
-                failures[step] = _first_line(error)
-                log.warning("%s: step %d cannot be read, %s", self.folder, step, failures[step])
-                continue
-            for damaged in failures:  # else Orbax refuses to save those steps anew
-                self._manager.delete(damaged)
-            structure = jax.tree.structure(slots)
-            leaves = found.slots.values() if "slots" in found else []
-            return found.variables, jax.tree.unflatten(structure, leaves), found.position
-        if failures:
-            raise CheckpointError(f"{self.folder}: no checkpoint can be read: {failures}.")
-        return None
+        if found is None:
+            return None
+        for step in damaged:  # else they would count among those that are kept
+            _forget(self.folder, step)
+        leaves = found.slots.values() if "slots" in found else []
+        slots = jax.tree.unflatten(jax.tree.structure(slots), leaves)
+        return found.variables, slots, found.position
 
 
 def read_variables(folder: Path, variables: Variables) -> tuple[Variables, dict[str, Any]]:
-    """The newest readable variables of a stage, and their position.
+    """The newest variables of a stage that are whole, and their position.
 
     Raises:
-      CheckpointError: there is none, or they do not fit `variables`' shapes.
+      CheckpointError: there are none, or they do not fit `variables`' shapes.
     """
     if not folder.is_dir():
         raise CheckpointError(f"{folder} does not exist: train first, or name another workdir.")
-    failures = []
-    with ocp.CheckpointManager(folder.absolute()) as manager:
-        for step in sorted(manager.all_steps(), reverse=True):
+    found, _ = _restored(
+        folder.absolute(),
+        ocp.args.Composite(
+            variables=ocp.args.StandardRestore(variables), position=ocp.args.JsonRestore()
+        ),
+    )
+    if found is None:
+        raise CheckpointError(
+            f"{folder} holds no checkpoint (a step counts with its manifest STEP.sha256.json)."
+        )
+    return found.variables, found.position
+
+
+def _restored(folder: Path, args: ocp.args.Composite) -> tuple[Any, list[int]]:
+    """The newest step that is whole, or None where there is no step; and the damaged ones."""
+    failures = {}
+    for step in _steps(folder):
+        reason = _damage(folder, step)
+        if reason is None:
             try:
-                found = manager.restore(
-                    step,
-                    args=ocp.args.Composite(
-                        variables=ocp.args.StandardRestore(variables),
-                        position=ocp.args.JsonRestore(),
-                    ),
-                )
-                return found.variables, found.position
+                with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+                    return checkpointer.restore(folder / str(step), args=args), list(failures)
             except (ValueError, OSError, KeyError) as error:
-                failures.append(f"step {step}: {_first_line(error)}")
-    raise CheckpointError(f"{folder}: no checkpoint can be read {failures or '(there is none)'}.")
+                reason = _first_line(error)
+        failures[step] = reason
+        log.warning("%s: step %d is passed over, %s", folder, step, reason)
+    if failures:
+        told = "; ".join(f"step {step}: {reason}" for step, reason in failures.items())
+        raise CheckpointError(f"{folder}: no checkpoint can be read. {told}.")
+    return None, []
+
+
+def _steps(folder: Path) -> list[int]:
+    """The steps that were saved to their end, newest first."""
+    names = (path.name.removesuffix(".sha256.json") for path in folder.glob("*.sha256.json"))
+    return sorted((int(name) for name in names if name.isdecimal()), reverse=True)
+
+
+def _manifest(folder: Path, step: int) -> Path:
+    return folder / f"{step}.sha256.json"
+
+
+def _seal(folder: Path, step: int) -> None:
+    """Writes the manifest: with it the step counts as saved."""
+    path = _manifest(folder, step)
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("w") as file:
+        json.dump(_hashes(folder / str(step)), file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file below a folder, by its path."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): _sha256(path) for path in files}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _damage(folder: Path, step: int) -> str | None:
+    """What is wrong with a step's files, nothing of them parsed but the manifest; or None."""
+    kept = folder / str(step)
+    for path in (_manifest(folder, step), kept, *kept.rglob("*")):
+        if path.is_symlink():  # would have another file read, or written over
+            return f"{path} is a symbolic link: put the file itself there"
+    try:
+        expected = json.loads(_manifest(folder, step).read_text())
+    except (OSError, ValueError) as error:
+        return f"{_manifest(folder, step)} is damaged ({_first_line(error)})"
+    if not isinstance(expected, dict):
+        return f"{_manifest(folder, step)} is damaged (no table of hashes)"
+    found = _hashes(kept)
+    for name in sorted(expected.keys() | found.keys()):
+        if expected.get(name) != found.get(name):
+            what = "is missing" if name not in found else "is not what was saved"
+            return f"{kept / name} {what}"
+    return None
+
+
+def _forget(folder: Path, step: int) -> None:
+    """Removes a step, its manifest first: half of one must not count."""
+    _remove(_manifest(folder, step))
+    _remove(folder / str(step))
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _items(kind, variables: Variables, slots: Any, *, position) -> ocp.args.Composite:

@@ -28,7 +28,7 @@ from vad_jax.data.frames import Frames
 from vad_jax.learning import mesh as meshes
 from vad_jax.learning import optim, statistics
 from vad_jax.learning.checkpoint import Checkpoints
-from vad_jax.types import DataError, Method, Stage, TrainingError, Variables
+from vad_jax.types import DataError, Method, Stage, Stopped, TrainingError, Variables
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +42,7 @@ def train(
     *,
     digest: str,
     init: Variables | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Variables:
     """Trains every stage and measures the parts of normal clips at the end.
 
@@ -51,18 +52,20 @@ def train(
       workdir: where checkpoints, `metrics.jsonl`, `statistics/` and `normal.npz` go.
       digest: of config and data, kept with each checkpoint.
       init: variables to start from instead of `method.init`.
+      stop: asked after each step; once it is true the run is saved as it is.
 
     Returns:
       The trained variables, finished layout.
 
     Raises:
+      Stopped: `stop` was true, and the step is saved.
       TrainingError: a loss that is not finite; names the step and the last good checkpoint.
       DataError: no training video is as long as a window.
     """
     variables = init or jax.jit(method.init)(jax.random.key(config.seed))
     measured = None
     for index, stage in enumerate(method.stages):
-        run = _StageRun(config, stage, index, training, validation, workdir, digest)
+        run = _StageRun(config, stage, index, training, validation, workdir, digest, stop)
         trained = run.train(stage.begin(variables, measured))
         measured = run.measure(trained)
         variables = stage.finish(trained)
@@ -101,8 +104,9 @@ def _finite(tree) -> jax.Array:
 class _StageRun:
     """One stage of one run: its feeds, length, optimiser and files."""
 
-    def __init__(self, config, stage, index, training, validation, workdir, digest):
+    def __init__(self, config, stage, index, training, validation, workdir, digest, stop):
         self.config, self.stage, self.workdir, self.digest = config, stage, workdir, digest
+        self.stop = stop
         self.settings = config.stages[stage.name]
         self.lengths = [len(video) for video in training]
         self.broken = [video.broken for video in training]
@@ -163,23 +167,23 @@ class _StageRun:
         )
         slots = jax.jit(transform.init)(variables["params"])
         folder = self.workdir / "checkpoints" / self.stage.name
-        with Checkpoints(folder, keep=self.config.checkpoint.keep) as checkpoints:
-            found = checkpoints.latest(variables, slots)
-            done = 0
-            if found:
-                variables, slots, position = found
-                done = position["step"]
-            if done >= self.steps:
-                log.info("Stage %s is complete: %d steps.", self.stage.name, done)
-                return variables
-            if done:
-                log.info("Stage %s goes on after step %d.", self.stage.name, done)
-            for stale in ("normal.npz", "scores.npz", "metrics.json", "report.html"):
-                (self.workdir / stale).unlink(missing_ok=True)  # of fewer steps than come now
-            self.log = _Log(self.workdir / "metrics.jsonl", self.stage.name, done)
-            return self._epochs(transform, variables, slots, done, checkpoints)
+        checkpoints = Checkpoints(folder, keep=self.config.checkpoint.keep)
+        found = checkpoints.latest(variables, slots)
+        done, unlogged = 0, []
+        if found:
+            variables, slots, position = found
+            done, unlogged = position["step"], position["unlogged"]
+        if done >= self.steps:
+            log.info("Stage %s is complete: %d steps.", self.stage.name, done)
+            return variables
+        if done:
+            log.info("Stage %s goes on after step %d.", self.stage.name, done)
+        for stale in ("normal.npz", "scores.npz", "metrics.json", "report.html"):
+            (self.workdir / stale).unlink(missing_ok=True)  # of fewer steps than come now
+        self.log = _Log(self.workdir / "metrics.jsonl", self.stage.name, done)
+        return self._epochs(transform, variables, slots, done, unlogged, checkpoints)
 
-    def _epochs(self, transform, variables, slots, done, checkpoints):
+    def _epochs(self, transform, variables, slots, done, unlogged, checkpoints):
         feed = open_feed(self.config.data.backend, self.videos, self.stage.inputs)
         store = meshes.copy(self.mesh, feed.store)
         variables, slots = meshes.copy(self.mesh, (variables, slots))
@@ -206,7 +210,7 @@ class _StageRun:
             begin = epoch * self.steps_per_epoch
             end = min(begin + self.steps_per_epoch, self.steps)
             rows, mask = (part[done - begin : end - begin] for part in self.epoch_batches(epoch))
-            waiting, since = [], time.perf_counter()
+            waiting, before, since = [*unlogged], len(unlogged), time.perf_counter()
             for item in feed.items(rows, mask):
                 item = meshes.split(self.mesh, item)
                 variables, slots, metrics = step(variables, slots, store, item, np.uint32(done))
@@ -216,10 +220,15 @@ class _StageRun:
                 if done % self.config.log_steps == 0 or done == end:
                     line = self._summed(waiting, done, checkpoints)
                     seconds = time.perf_counter() - since
-                    clips = len(waiting) * self.settings.batch_size
+                    clips = (len(waiting) - before) * self.settings.batch_size
                     self.log.write(done, epoch, "train", line, clips=clips, seconds=seconds)
                     bar.set_postfix_str(f"loss {line['loss']:.5f}")
-                    waiting, since = [], time.perf_counter()
+                    waiting, before, since = [], 0, time.perf_counter()
+                elif self.stop():
+                    self._summed(waiting, done, checkpoints)  # only what is finite is saved
+                    self._save(variables, slots, done, epoch, waiting, checkpoints)
+                    self._stopped(done)
+            unlogged = []
             message = f"epoch {epoch + 1}/{self.epochs}, loss {line['loss']:.5f}"
             if validate:
                 held = validate(variables)
@@ -228,11 +237,25 @@ class _StageRun:
                 self.log.write(done, epoch, "validation", held)
                 message += f", held out {held['loss']:.5f}"
             log.info("%s: %s", self.stage.name, message)
-            if (epoch + 1) % self.config.checkpoint.epochs == 0 or done == self.steps:
-                position = {"step": done, "epoch": epoch, "digest": self.digest}
-                checkpoints.save(variables, slots, position)
+            stop = self.stop() and done < self.steps
+            if stop or (epoch + 1) % self.config.checkpoint.epochs == 0 or done == self.steps:
+                self._save(variables, slots, done, epoch, [], checkpoints)
+            if stop:
+                self._stopped(done)
         bar.close()
         return jax.device_get(variables)
+
+    def _save(self, variables, slots, done, epoch, waiting, checkpoints):
+        """Saves the step, and the metrics that the next line of the log will be the mean of."""
+        unlogged = jax.tree.map(lambda value: np.asarray(value).item(), jax.device_get(waiting))
+        position = {"step": done, "epoch": epoch, "digest": self.digest, "unlogged": unlogged}
+        checkpoints.save(variables, slots, position)
+
+    def _stopped(self, done):
+        raise Stopped(
+            f"Stage {self.stage.name} was stopped and saved after step {done} of {self.steps}. "
+            "The same command goes on there."
+        )
 
     def _summed(self, waiting, done, checkpoints):
         """Means over the steps since the last line, once all are known to be finite."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
+import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -14,6 +17,8 @@ from typing import Any
 from vad_jax import config as configs
 from vad_jax.data.frames import Frames, identity
 from vad_jax.types import CheckpointError
+
+log = logging.getLogger(__name__)
 
 _PACKAGES = (
     "vad_jax",
@@ -25,6 +30,45 @@ _PACKAGES = (
     "numpy",
     "opencv-python",
 )
+
+
+@contextlib.contextmanager
+def locked(workdir: Path) -> Iterator[None]:
+    """Keeps other processes from writing into a workdir, which is made if need be.
+
+    Raises:
+      CheckpointError: another process works in it, or it cannot be written.
+    """
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        file = (workdir / "lock").open("a+")
+    except OSError as error:
+        raise CheckpointError(
+            f"{workdir} cannot be written ({error.strerror}): give another --workdir, or copy the "
+            "run to where you may write."
+        ) from None
+    with file:
+        _lock(file, workdir)
+        yield
+
+
+def _lock(file, workdir: Path) -> None:
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        raise CheckpointError(
+            f"{workdir} is in use by process {file.read() or '(unknown)'}: wait for it, stop it, "
+            "or give another --workdir."
+        ) from None
+    except OSError as error:  # some network file systems cannot
+        log.warning("%s cannot be locked (%s): start nothing else in it.", workdir, error.strerror)
+        return
+    file.truncate(0)
+    file.write(str(os.getpid()))
+    file.flush()
 
 
 def claim(workdir: Path, config, training: Sequence[Frames], validation: Sequence[Frames]) -> str:

@@ -1,0 +1,181 @@
+"""Kills real training processes at random moments and compares what is left with a quiet run.
+
+    python -m tests.learning.kills --times=50 [--seed=0] [--folder=FOLDER]
+
+Half of the kills come at a random time, half inside a save: between its first byte and the
+manifest. Signals in turn: KILL, TERM, INT. Afterwards variables, optimiser slots, position and
+`metrics.jsonl` (time fields apart) must be those of a run that nobody touched, bit for bit.
+"""
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+OVERRIDES = {
+    "data.validation": "05",
+    "data.backend": "resident",
+    "input.height": 16, "input.width": 16, "input.channels": 1, "input.step": 2,
+    "width": 4, "memory.items": 4,
+    "stages.train.epochs": 12, "stages.train.batch_size": 5,
+    "log_steps": 7, "evaluate_at_end": "false",
+}  # fmt: skip
+
+
+def command(folder: Path, workdir: Path) -> list[str]:
+    options = {"data.root": folder / "synthetic", "data.cache": folder / "cache", **OVERRIDES}
+    return [
+        sys.executable,
+        __file__,
+        "--config=configs/mnad.py:ped2_small",
+        f"--workdir={workdir}",
+        f"--compile_cache={folder / 'compiled'}",
+        *(f"--config.{key}={value}" for key, value in (options | {"data.name": "folder"}).items()),
+    ]
+
+
+def start(folder: Path, workdir: Path, **environment) -> subprocess.Popen:
+    return subprocess.Popen(
+        command(folder, workdir),
+        cwd=REPOSITORY,
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def dies_in_a_save(at: float, number: int) -> None:
+    """Makes a save of this process send a signal to it, `at` of a save's time after it began."""
+    import threading
+
+    from vad_jax.learning import checkpoint
+
+    save, spent = checkpoint.Checkpoints.save, []
+
+    def timed(self, *arguments):
+        if spent:
+            delay = at * np.median(spent)
+            threading.Timer(delay, os.kill, (os.getpid(), number)).start()
+        since = time.perf_counter()
+        save(self, *arguments)
+        spent.append(time.perf_counter() - since)
+
+    checkpoint.Checkpoints.save = timed
+
+
+def left(workdir: Path) -> tuple[dict[str, bytes], list[dict]]:
+    """All numbers of the newest checkpoint, and the log without its times."""
+    import orbax.checkpoint as ocp
+
+    from vad_jax.learning.checkpoint import _steps
+
+    folder = (workdir / "checkpoints" / "train").absolute()
+    step = _steps(folder)[0]
+    with ocp.CheckpointManager(folder, item_names=("variables", "slots", "position")) as manager:
+        found = manager.restore(
+            step,
+            args=ocp.args.Composite(
+                variables=ocp.args.StandardRestore(),
+                slots=ocp.args.StandardRestore(),
+                position=ocp.args.JsonRestore(),
+            ),
+        )
+    import jax
+
+    leaves = jax.tree_util.tree_leaves_with_path((found.variables, found.slots))
+    numbers = {jax.tree_util.keystr(path): np.asarray(leaf).tobytes() for path, leaf in leaves}
+    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    times = ("clips_per_second", "seconds")
+    log = [{key: value for key, value in line.items() if key not in times} for line in lines]
+    return numbers, [*log, found.position]
+
+
+def survives(folder: Path, *, times: int, seed: int) -> dict[str, int]:
+    """Kills a run `times` times, lets it end, and compares; returns how the processes ended.
+
+    Raises:
+      AssertionError: it ended otherwise than the quiet run, or could not go on.
+    """
+    from vad_jax.data import synthetic_folder
+
+    synthetic_folder.write(folder / "synthetic")
+    for name in ("compiles", "quiet"):
+        since = time.perf_counter()
+        process = start(folder, folder / name)
+        said, _ = process.communicate()
+        assert process.returncode == 0, said
+    whole = time.perf_counter() - since
+    expected = left(folder / "quiet")
+    compare(expected, left(folder / "compiles"))
+
+    draw, ends, workdir, run = random.Random(seed), {}, folder / "killed", 0
+    for i in range(times):
+        number = SIGNALS[i % 3]
+        inside = i % 2 == 1
+        if inside:
+            process = start(folder, workdir, VAD_JAX_DIE=f"{draw.uniform(0, 1.1)},{int(number)}")
+        else:
+            process = start(folder, workdir)
+            time.sleep(draw.uniform(0.15, 0.9) * whole)
+            process.send_signal(number)
+        said, _ = process.communicate()
+        how = f"{number.name}{' inside a save' if inside else ''}: exit {process.returncode}"
+        ends[how] = ends.get(how, 0) + 1
+        print(
+            f"{i + 1}/{times} {how} | {said.strip().splitlines()[-1] if said else ''}", flush=True
+        )
+        assert process.returncode in (0, 3, -signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT), said
+        if process.returncode == 0:  # it was done: the next one starts from nothing
+            compare(expected, left(workdir))
+            run += 1
+            workdir = folder / f"killed{run}"
+    process = start(folder, workdir)
+    said, _ = process.communicate()
+    assert process.returncode == 0, said
+    compare(expected, left(workdir))
+    return {**ends, "runs compared": run + 1}
+
+
+def compare(expected, found) -> None:
+    assert found[0].keys() == expected[0].keys()
+    for name, value in expected[0].items():
+        assert found[0][name] == value, f"{name} differs"
+    assert found[1] == expected[1], "the log or the position differs"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--times", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--folder", type=Path)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = given.folder or Path(temporary)
+        print(survives(folder.absolute(), times=given.times, seed=given.seed))
+
+
+if __name__ == "__main__" and any(part.startswith("--config=") for part in sys.argv):
+    sys.path.insert(0, str(REPOSITORY))
+    if "VAD_JAX_DIE" in os.environ:
+        share, signal_number = os.environ["VAD_JAX_DIE"].split(",")
+        dies_in_a_save(float(share), int(signal_number))
+    from absl import flags
+
+    from vad_jax import cli, train
+
+    flags.DEFINE_string("config", None, "")
+    flags.DEFINE_string("workdir", None, "")
+    cli.run(train.main)
+elif __name__ == "__main__":
+    main()
