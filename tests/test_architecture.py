@@ -39,13 +39,16 @@ MAY_IMPORT = {
         "learning.meta",
     ),
     "evaluation": ("types", "evaluation"),
-    "interop": ("config", "types"),
+    "interop": ("config", "types", "interop"),
     "detector": ("", "scoring", "learning", "evaluation", "data", "types"),
     "pictures": ("detector", "scoring", "data"),
     "": ("types", "config", "detector", "learning.meta"),
     "cli": None,
     "train": None,
     "evaluate": None,
+    "score": None,
+    "convert": None,
+    "overlay": ("detector", "data", "types"),
     "benchmarks": None,
 }
 

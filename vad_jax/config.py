@@ -65,15 +65,20 @@ def module(method: str) -> types.ModuleType:
     Raises:
       ConfigError: there is no such method.
     """
-    name = f"vad_jax.methods.{method}"
+    return imported(
+        f"vad_jax.methods.{method}",
+        f"method = {method!r}: there is no vad_jax/methods/{method}.py.",
+    )
+
+
+def imported(name: str, otherwise: str) -> types.ModuleType:
+    """A module by name; ConfigError with the text `otherwise` where there is none."""
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name != name:
             raise
-        raise ConfigError(
-            f"method = {method!r}: there is no vad_jax/methods/{method}.py."
-        ) from None
+        raise ConfigError(otherwise) from None
 
 
 def defaults(method: str) -> ml_collections.ConfigDict:

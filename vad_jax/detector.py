@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -15,7 +15,7 @@ from vad_jax import create
 from vad_jax.data.video import resized
 from vad_jax.evaluation import assign, fuse
 from vad_jax.learning import checkpoint, statistics, workdir
-from vad_jax.scoring import Stream, VideoScores, score_videos
+from vad_jax.scoring import Stream, VideoScores, score_video
 from vad_jax.types import CheckpointError, DataError, Method, Variables
 
 
@@ -33,6 +33,7 @@ class Detector:
     Attributes:
       method, variables: its functions and what they were trained to.
       statistics: of the score parts on normal clips; the `online` protocol needs them.
+      map_99: the 99th percentile of error maps on normal clips; NaN where the method draws none.
       config: the completed config of the run.
       about: `step`, `epoch`, `digest` of the checkpoint, and `data` that the run saw.
     """
@@ -40,6 +41,7 @@ class Detector:
     method: Method
     variables: Variables
     statistics: dict[str, dict[str, float]]
+    map_99: float
     config: Any
     about: dict[str, Any]
 
@@ -65,15 +67,13 @@ class Detector:
                 f"One array {list(video.shape)} looks like a single frame: give a sequence of "
                 "frames, or an array [F, h, w] or [F, h, w, C]."
             )
-        given = _Given("video", [self._fitted(frame) for frame in video])
-        (windows,) = score_videos(self.method, self.variables, [given], anew=True, streams=1)
-        parts = self.frame_parts(windows)
-        if not parts:
+        windows = score_video(self.method, self.variables, map(self._fitted, video))
+        if not len(windows.first):
             raise DataError(
                 f"The video has {windows.length} frames, a window needs "
                 f"{self.method.inputs.span}: it has no score."
             )
-        return Result(fuse(self.method.fusion, parts, self.statistics, protocol), parts)
+        return Result(self.fused(windows, protocol=protocol), self.frame_parts(windows))
 
     def stream(self) -> DetectorStream:
         """A live stream: push a frame, get the scores that it completes (protocol `online`)."""
@@ -112,6 +112,15 @@ class Detector:
             name: assign(windows.first, part, spec=spec, length=windows.length, how=how)
             for name, part in windows.parts.items()
         }
+
+    def fused(
+        self, windows: VideoScores, *, protocol: Literal["online", "paper"] = "online"
+    ) -> np.ndarray:
+        """One score a frame of a video's windows, float64 `[F]`, NaN where there is none."""
+        if not len(windows.first):
+            return np.full(windows.length, np.nan)
+        parts = self.frame_parts(windows)
+        return fuse(self.method.fusion, parts, self.statistics, protocol)
 
     def _fitted(self, frame: np.ndarray) -> np.ndarray:
         spec = self.method.inputs
@@ -162,14 +171,6 @@ class DetectorStream:
         return found
 
 
-class _Given(NamedTuple):
-    name: str
-    frames: list[np.ndarray]
-
-    def stream(self) -> Iterator[np.ndarray]:
-        return iter(self.frames)
-
-
 def load(folder: str | Path) -> Detector:
     """The detector of a finished run.
 
@@ -200,6 +201,7 @@ def load(folder: str | Path) -> Detector:
         method=method,
         variables=last.finish(variables),
         statistics=statistics.read(normal),
+        map_99=statistics.read_map_99(normal),
         config=config,
         about={**position, "data": data},
     )

@@ -207,17 +207,18 @@ def _scored(detector, windows, truth, dataset, data_hash):
 
 def _grey(source) -> Iterator[np.ndarray]:
     """The raw frames of a video as `[H, W]` grey bytes; a bad one repeats the one before it."""
-    from vad_jax.data.video import pictures
+    from vad_jax.data.decoder import Decoded
     from vad_jax.types import DataError
 
     last, missing = None, 0
-    for frame in pictures(source, colour="grey"):
-        if isinstance(frame, DataError):
+    for picture in Decoded(source, colour="grey"):
+        if isinstance(picture, DataError):
             missing += 1
             frames = [] if last is None else [last]
         else:
-            frames = [frame[..., 0]] * (1 + (missing if last is None else 0))
-            last = frame[..., 0]
+            frame = picture.pixels[..., 0]
+            frames = [frame] * (1 + (missing if last is None else 0))
+            last = frame
         yield from frames
 
 

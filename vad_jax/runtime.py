@@ -175,16 +175,29 @@ def compiling(what: str) -> Iterator[None]:
 
 
 def told(function: Callable[..., Any], what: str) -> Callable[..., Any]:
-    """The function, whose first call is a `compiling`."""
-    first = iter([what])
+    """A function under `jax.jit`, compiled at its first call, which says so (`compiling`).
+
+    All later calls must have arguments of the same shapes and places.
+    """
+    programs = []
 
     def call(*args):
-        with contextlib.ExitStack() as stack:
-            for name in first:
-                stack.enter_context(compiling(name))
-            return function(*args)
+        if not programs:
+            with compiling(what):
+                programs.append(function.lower(*args).compile())
+            trim_heap()
+        return programs[0](*args)
 
     return call
+
+
+def trim_heap() -> None:
+    """Gives back to the system what compiling has left free in the heap, where malloc is glibc's.
+
+    After MNAD's step at 256x256 that is 0.55 GB: the peak of training was 2.7 GB instead of 3.2.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @functools.cache

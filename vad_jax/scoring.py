@@ -74,7 +74,7 @@ class Stream:
         maps: bool = False,
         carry: Any = None,
     ):
-        self._score = compiled(method, maps=maps)
+        self.method, self._score = method, compiled(method, maps=maps)
         self._variables, self._spec, self._rows = variables, method.inputs, rows
         self.carry = method.start(variables) if carry is None else carry
         self._buffer, self._waiting = WindowBuffer(method.inputs), []
@@ -135,15 +135,61 @@ def score_videos(
     rows, carry = rows or (1 if carried else _BATCH), None
     for video in videos:
         stream = Stream(method, variables, rows=rows, maps=maps, carry=carry)
-        done, length = [], 0
-        for frame in ahead(video.stream(), _AHEAD):
-            done += stream.push(frame)
-            _fetch_old(done)
-            length += 1
-            progress(1)
-        done += stream.flush()
+        yield _whole(stream, video.name, video.stream(), progress=progress, maps=maps)
         carry = None if own else stream.carry
-        yield _joined(method, video.name, length, jax.device_get(done), maps=maps)
+
+
+def score_video(
+    method: Method,
+    variables: Variables,
+    frames: Iterable[np.ndarray | None],
+    *,
+    name: str = "video",
+    each: Callable[[np.ndarray, Scores], Any] | None = None,
+) -> VideoScores:
+    """Scores one video, started anew, in memory that does not grow with its error maps.
+
+    Args:
+      method, variables: what scores.
+      frames: uint8 `[H, W, C]` in order, None for a broken one.
+      name: of the video.
+      each: called with the first frames `[W]` and the scores, maps included, of every batch of
+        windows as it comes; the maps are not kept.
+    """
+    rows = _BATCH if method.carry_over == "none" else 1
+    stream = Stream(method, variables, rows=rows, maps=each is not None)
+    return _whole(stream, name, frames, each=each)
+
+
+def _whole(
+    stream: Stream,
+    name: str,
+    frames: Iterable[np.ndarray | None],
+    *,
+    maps: bool = False,
+    each: Callable[[np.ndarray, Scores], Any] | None = None,
+    progress: Callable[[int], Any] = lambda frames: None,
+) -> VideoScores:
+    """All frames of a video through a stream; few batches at a time lie on the device."""
+    pending, done, length = deque(), [], 0
+
+    def fetch(most):
+        while len(pending) > most:
+            first, scores = pending.popleft()
+            scores = jax.device_get(scores)
+            if each is not None:
+                each(first, scores)
+                scores = scores._replace(maps=None)
+            done.append((first, scores))
+
+    for frame in ahead(frames, _AHEAD):
+        pending += stream.push(frame)
+        fetch(_PENDING)
+        length += 1
+        progress(1)
+    pending += stream.flush()
+    fetch(0)
+    return _joined(stream.method, name, length, done, maps=maps)
 
 
 def _side_by_side(
@@ -246,13 +292,6 @@ def _packed(spec: InputSpec, windows: list[tuple[int, np.ndarray]], rows: int) -
         frames[row], first[row] = window, start
     mask = np.arange(rows) < len(windows)
     return {"frames": frames, "mask": mask, "video": np.zeros(rows, np.int32), "frame": first}
-
-
-def _fetch_old(done: list[tuple[Any, Scores]]) -> None:
-    """Brings a batch to the host where more than a few are under way: the bound on their memory."""
-    if len(done) > _PENDING:
-        first, scores = done[-_PENDING - 1]
-        done[-_PENDING - 1] = first, jax.device_get(scores)
 
 
 @functools.lru_cache(maxsize=16)

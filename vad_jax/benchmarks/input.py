@@ -22,10 +22,9 @@ import numpy as np
 from absl import flags
 
 from vad_jax import cli
-from vad_jax.data import windows
+from vad_jax.data import splits, windows
 from vad_jax.data.backends import open_feed
 from vad_jax.data.folder import Source
-from vad_jax.data.frames import decode
 from vad_jax.types import ConfigError, DataError
 
 BACKENDS = ("tf", "resident")
@@ -47,8 +46,6 @@ def footage(settings, folder: Path) -> tuple[Source, ...]:
       settings: `config.data`.
       folder: where the synthetic set is written if it is asked for and not there.
     """
-    from vad_jax.data import splits
-
     settings = settings.copy_and_resolve_references()
     if settings.name == "synthetic" and not Path(settings.root or "").expanduser().is_dir():
         settings.root = str(folder / "synthetic")
@@ -75,16 +72,7 @@ def measure(
     with tempfile.TemporaryDirectory() as folder:
 
         def decoded(cache):
-            return decode(
-                sources,
-                height=spec.height,
-                width=spec.width,
-                channels=spec.channels,
-                colour=spec.colour,
-                cache=cache,
-                on_bad_frame=config.data.on_bad_frame,
-                progress=False,
-            )
+            return splits.decoded(sources, config.data, spec, cache=cache, progress=False)
 
         def decoded_anew():
             with tempfile.TemporaryDirectory(dir=folder) as empty:

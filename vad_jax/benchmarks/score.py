@@ -1,8 +1,8 @@
 """What scoring costs: the network alone, streams side by side, whole videos with their decoding.
 
     python -m vad_jax.benchmarks.score [--config=configs/mnad.py:ped2] [--config.KEY=VALUE ...]
-        [--streams=8] [--videos=1] [--frames=32] [--rounds=5] [--memory] [--torch] [--keep_heap]
-        [--json]
+        [--rows=network] [--streams=8] [--videos=1] [--frames=32] [--rounds=5] [--memory] [--torch]
+        [--keep_heap] [--json]
 
 Rows `network` are windows that lie on the host to parts on the device; `end_to_end` are files of
 `data.root` (where it is not there, of the synthetic set) to parts on the host. Where tests move a
@@ -12,7 +12,6 @@ memory, the arm `vad_jax` leaves it as it is, like PyTorch's, and `vad_jax gated
 from __future__ import annotations
 
 import contextlib
-import itertools
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -29,12 +28,13 @@ from vad_jax import cli
 from vad_jax import config as configs
 from vad_jax.benchmarks import cases, peers, resident, timing
 from vad_jax.benchmarks.timing import OURS, Built
-from vad_jax.data import splits, synthetic_folder, video
+from vad_jax.data import decoder, splits, synthetic_folder
 from vad_jax.data.folder import Source
 from vad_jax.scoring import compiled, score_videos
 from vad_jax.types import InputSpec, Method, Variables
 
 BATCHES = (1, 8)
+KINDS = ("network", "streams", "end_to_end")
 COLUMNS = {
     "row": "",
     "arm": "",
@@ -130,10 +130,13 @@ class Clip(NamedTuple):
     def stream(self) -> Iterator[np.ndarray]:
         """The frames in order, uint8 `[H, W, C]`."""
         spec = self.spec
-        frames = video.iterate(
-            self.source, height=spec.height, width=spec.width, colour=spec.colour
+        return decoder.iterate(
+            self.source,
+            height=spec.height,
+            width=spec.width,
+            colour=spec.colour,
+            frames=self.frames,
         )
-        return itertools.islice(frames, self.frames)
 
 
 def end_to_end(config, clips: Sequence[Clip]) -> Built:
@@ -196,6 +199,7 @@ def video_rows(config, videos: int, frames: int, *, rounds: int) -> list[dict[st
 def measure(
     config,
     *,
+    kinds: Sequence[str] = KINDS,
     names: Sequence[str],
     streams: int,
     videos: int,
@@ -207,15 +211,20 @@ def measure(
 
     Args:
       config: completed.
+      kinds: which rows, of `KINDS`.
       names: of the arms of the network alone, see `build`.
       streams: side by side.
       videos, frames: from files to parts, so many videos and so many frames of each at most.
       rounds: of timed calls.
       peak: floating-point operations a second that `share_of_peak` is a share of.
     """
-    rows = network_rows(config, names, rounds=rounds, peak=peak)
-    rows += stream_rows(config, streams, rounds=rounds, peak=peak)
-    rows += video_rows(config, videos, frames, rounds=rounds)
+    rows = []
+    if "network" in kinds:
+        rows += network_rows(config, names, rounds=rounds, peak=peak)
+    if "streams" in kinds:
+        rows += stream_rows(config, streams, rounds=rounds, peak=peak)
+    if "end_to_end" in kinds:
+        rows += video_rows(config, videos, frames, rounds=rounds)
     step = vad_jax.create(config).inputs.step
     for row in rows:
         seen = row["frames"] if "frames" in row else row["windows"] * step
@@ -233,6 +242,7 @@ def main() -> cli.Outcome:
     about = timing.begin("score", given, precision=config.precision)
     rows = measure(
         config,
+        kinds=given.rows,
         names=names,
         streams=given.streams,
         videos=given.videos,
@@ -251,6 +261,7 @@ def main() -> cli.Outcome:
 
 if __name__ == "__main__":
     flags.DEFINE_string("config", "configs/mnad.py:ped2", "Config file, or FILE:PRESET.")
+    flags.DEFINE_multi_enum("rows", KINDS, KINDS, "Which rows; may be given again.")
     flags.DEFINE_integer("streams", 8, "Streams side by side.", lower_bound=1)
     flags.DEFINE_integer("videos", 1, "Videos from files to scores.", lower_bound=1)
     flags.DEFINE_integer("frames", 32, "Frames of each, at most.", lower_bound=1)

@@ -18,7 +18,7 @@ import jax
 from absl import flags
 
 import vad_jax
-from vad_jax import cli
+from vad_jax import cli, runtime
 from vad_jax import config as configs
 from vad_jax.benchmarks import cases, peers, resident, timing
 from vad_jax.benchmarks.timing import OURS, Built
@@ -59,6 +59,7 @@ def build(config, name: str) -> Built:
     step = jax.jit(loop.train_step(stage, transform), donate_argnums=(0, 1))
     step = step.lower(variables, slots, meshes.split(mesh, batch), key).compile()
     seconds = time.perf_counter() - began
+    runtime.trim_heap()  # as the loop does
 
     def call():
         nonlocal variables, slots

@@ -5,6 +5,7 @@ Only names are looked at here; nothing is decoded and nothing is written.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -12,6 +13,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from vad_jax.types import DataError
+
+log = logging.getLogger(__name__)
 
 IMAGES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
 VIDEOS = frozenset({".avi", ".mp4", ".mov", ".mkv", ".mpg", ".mpeg", ".webm", ".m4v"})
@@ -272,6 +275,29 @@ def open_folder(name: str, root: Path, *, labels: str | Path | None = None) -> D
         ignored=walk.ignored,
         notes=tuple(walk.notes),
     )
+
+
+def sources(path: Path) -> tuple[Source, ...]:
+    """What is to be scored: one video file, or every video and folder of images at or below a path.
+
+    Raises:
+      DataError: there is nothing of that name, or no video in it.
+    """
+    if path.is_file():
+        return (Source(path.stem, None, path),)
+    if "://" in str(path):
+        raise DataError(f"{path} is an address: give a file or a folder.")
+    check_root(path)
+    walk = Walk(path)
+    found = walk.videos(path, skip=frozenset())
+    for note in walk.notes:
+        log.warning("%s: %s", path, note)
+    if not found:
+        raise DataError(
+            f"No video under {path}. Looked for folders of images ({' '.join(sorted(IMAGES))}) and "
+            f"video files ({' '.join(sorted(VIDEOS))})."
+        )
+    return found
 
 
 def _labels(places: tuple[Path, ...], testing: tuple[Source, ...]) -> Path | None:

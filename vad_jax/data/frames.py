@@ -23,14 +23,15 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from vad_jax.data.decoder import Decoded
 from vad_jax.data.folder import Source
-from vad_jax.data.video import Colour, Unreadable, pictures, resized
+from vad_jax.data.video import Colour, Unreadable
 from vad_jax.types import ConfigError, DataError
 
 log = logging.getLogger(__name__)
 
 FORMAT = 1  # of a cache entry; part of its key
-THREADS = 4  # OpenCV decodes without the interpreter's lock
+THREADS = 4  # each waits for a decoder of its own
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,7 +199,7 @@ class Store:
             part.mkdir()
             try:
                 about = self._write(source, part / "frames.npy", strict=strict)
-                about["digest"] = _digest(source)
+                about["digest"] = digest(source)
                 (part / "about.json").write_text(json.dumps(about))
             except OSError as error:
                 if error.errno != errno.ENOSPC:
@@ -218,16 +219,17 @@ class Store:
     def _write(self, source: Source, path: Path, *, strict: bool) -> dict:
         broken, faults, size = [], [], None
         with Rows(path, self.size) as rows:
-            for position, frame in enumerate(pictures(source, colour=self.colour)):
-                if isinstance(frame, DataError):
+            decoded = Decoded(source, colour=self.colour, size=self.size)
+            for position, picture in enumerate(decoded):
+                if isinstance(picture, DataError):
                     if strict:
-                        raise frame
+                        raise picture
                     broken.append(position)
-                    faults.append(str(frame))
+                    faults.append(str(picture))
                     rows.append(np.zeros((*self.size, 1), np.uint8))
                 else:
-                    size = frame.shape[:2]
-                    rows.append(resized(frame, self.size))
+                    size = picture.source_size
+                    rows.append(picture.pixels)
         if size is None:
             raise Unreadable(faults[0] if faults else f"Video {source.name} has no frame.")
         return {"broken": broken, "faults": faults, "source_size": size}
@@ -293,7 +295,8 @@ def _stamp(path: Path) -> tuple[int, int]:
     return about.st_size, about.st_mtime_ns
 
 
-def _digest(source: Source) -> str:
+def digest(source: Source) -> str:
+    """SHA-256 of a video's raw files."""
     whole = hashlib.sha256()
     for path in _files(source):
         with path.open("rb") as file:

@@ -49,9 +49,9 @@ def training(dataset: Dataset, settings, spec: InputSpec) -> tuple[list[Frames],
             f"data.validation names {', '.join(unknown)}; the training videos are "
             f"{', '.join(names)}."
         )
-    decoded = _decoded(dataset.training, settings, spec)
-    held_out = [video for video in decoded if video.name in settings.validation]
-    rest = [video for video in decoded if video.name not in settings.validation]
+    videos = decoded(dataset.training, settings, spec)
+    held_out = [video for video in videos if video.name in settings.validation]
+    rest = [video for video in videos if video.name not in settings.validation]
     if not rest:
         raise ConfigError("data.validation holds out every training video: nothing is left.")
     return rest, held_out
@@ -59,16 +59,25 @@ def training(dataset: Dataset, settings, spec: InputSpec) -> tuple[list[Frames],
 
 def testing(dataset: Dataset, settings, spec: InputSpec) -> list[Frames]:
     """The test videos, decoded."""
-    return _decoded(dataset.testing, settings, spec)
+    return decoded(dataset.testing, settings, spec)
 
 
-def _decoded(sources: Sequence[Source], settings, spec: InputSpec) -> list[Frames]:
+def decoded(
+    sources: Sequence[Source], settings, spec: InputSpec, *, cache: Path | None = None, **options
+) -> list[Frames]:
+    """Videos as `config.data` (`settings`) and a method's `spec` want them.
+
+    Args:
+      cache: another folder than `data.cache`.
+      options: for `frames.decode`.
+    """
     return decode(
         sources,
         height=spec.height,
         width=spec.width,
         channels=spec.channels,
         colour=spec.colour,
-        cache=Path(settings.cache).expanduser(),
+        cache=cache or Path(settings.cache).expanduser(),
         on_bad_frame=settings.on_bad_frame,
+        **options,
     )

@@ -6,9 +6,8 @@ Frames are uint8 `[H, W, C]` in the order of channels asked for: `bgr` and `rgb`
 
 from __future__ import annotations
 
-import logging
 import struct
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -17,8 +16,6 @@ import numpy as np
 
 from vad_jax.data.folder import Source
 from vad_jax.types import DataError
-
-log = logging.getLogger(__name__)
 
 Colour = Literal["rgb", "bgr", "grey"]
 
@@ -76,7 +73,9 @@ def size_of(path: str | Path) -> tuple[int, int]:
 
 def frame_rate(path: str | Path) -> float | None:
     """Frames a second that a video file states, or None."""
-    rate = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG).get(cv2.CAP_PROP_FPS)
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    rate = capture.get(cv2.CAP_PROP_FPS)
+    capture.release()
     return rate if rate > 0 else None
 
 
@@ -88,8 +87,18 @@ def resized(frame: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
     return out if out.ndim == 3 else out[..., None]
 
 
-def pictures(source: Source, *, colour: Colour) -> Iterator[np.ndarray | DataError]:
+def pictures(
+    source: Source, *, colour: Colour
+) -> Generator[tuple[np.ndarray, float | None] | DataError, None, str | None]:
     """The frames of a video at their own size, and in the place of a bad one its error.
+
+    In this process: `data/decoder.py` calls it in one that may die.
+
+    Yields:
+      A frame and its time in seconds, None where the source has none; or a DataError.
+
+    Returns:
+      What is amiss with the video's length, or None.
 
     Raises:
       Unreadable: a video file that cannot be opened or holds no frame.
@@ -97,44 +106,38 @@ def pictures(source: Source, *, colour: Colour) -> Iterator[np.ndarray | DataErr
     """
     size = None
     frames = _images(source, colour) if source.images is not None else _file(source, colour)
-    for position, frame in enumerate(frames):
+    position = 0
+    while True:
+        try:
+            frame = next(frames)
+        except StopIteration as end:
+            return end.value
         if not isinstance(frame, DataError):
-            size = size or frame.shape[:2]
-            if frame.shape[:2] != size:
+            size = size or frame[0].shape[:2]
+            if frame[0].shape[:2] != size:
                 raise DataError(
-                    f"Video {source.name}, frame {position}: {_by(frame.shape)} pixels, the frames "
-                    f"before {_by(size)}. All frames of a video must have one size."
+                    f"Video {source.name}, frame {position}: {_by(frame[0].shape)} pixels, the "
+                    f"frames before {_by(size)}. All frames of a video must have one size."
                 )
         yield frame
+        position += 1
 
 
-def iterate(source: Source, *, height: int, width: int, colour: Colour) -> Iterator[np.ndarray]:
-    """The frames of a video in order, uint8 `[height, width, C]`.
-
-    Raises:
-      DataError: a frame or a video that cannot be read, with its position, path and bytes.
-    """
-    for frame in pictures(source, colour=colour):
-        if isinstance(frame, DataError):
-            raise frame
-        yield resized(frame, (height, width))
-
-
-def _images(source: Source, colour: Colour) -> Iterator[np.ndarray | DataError]:
+def _images(source: Source, colour: Colour):
     for position, path in enumerate(source.images):
         try:
-            yield read_image(path, colour=colour)
+            yield read_image(path, colour=colour), None
         except DataError as error:
             yield DataError(f"Video {source.name}, frame {position}: {error} {REMEDY}")
 
 
-def _file(source: Source, colour: Colour) -> Iterator[np.ndarray]:
+def _file(source: Source, colour: Colour):
     path = source.file
     if not path.is_file():
         raise Unreadable(f"Video {source.name}: {path} is no file.")
     with_bytes = f"Video {source.name}: {path} ({path.stat().st_size} bytes)"
     with path.open("rb") as file:  # a playlist would open other files
-        if file.read(8).startswith((b"#EXTM3U", b"ffconcat")):
+        if file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"#EXTM3U", b"ffconcat")):
             raise DataError(f"{with_bytes} is a playlist. Give the videos themselves.")
     capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
     try:
@@ -145,7 +148,7 @@ def _file(source: Source, colour: Colour) -> Iterator[np.ndarray]:
             pixels = answer[1]
             if colour == "grey":
                 pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
-            yield _ordered(pixels, colour)
+            yield _ordered(pixels, colour), capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
             position += 1
         if not position:
             raise Unreadable(
@@ -154,10 +157,10 @@ def _file(source: Source, colour: Colour) -> Iterator[np.ndarray]:
             )
         counted = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
         if counted != position:
-            log.warning(
-                "Video %s: %d frames decoded, its container says %d (%s). The decoder counts.",
-                source.name, position, counted, path,
-            )  # fmt: skip
+            return (
+                f"Video {source.name}: {position} frames decoded, its container says {counted} "
+                f"({path}). The decoder counts; a file may be cut off."
+            )
     finally:
         capture.release()
 

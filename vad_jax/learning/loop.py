@@ -28,7 +28,15 @@ from vad_jax.data.frames import Frames
 from vad_jax.learning import mesh as meshes
 from vad_jax.learning import optim, statistics
 from vad_jax.learning.checkpoint import Checkpoints
-from vad_jax.types import DataError, Method, Stage, Stopped, TrainingError, Variables
+from vad_jax.types import (
+    CheckpointError,
+    DataError,
+    Method,
+    Stage,
+    Stopped,
+    TrainingError,
+    Variables,
+)
 
 log = logging.getLogger(__name__)
 
@@ -69,13 +77,45 @@ def train(
         trained = run.train(stage.begin(variables, measured))
         measured = run.measure(trained)
         variables = stage.finish(trained)
+    _measure_normal(method, variables, training, validation, workdir)
+    return variables
+
+
+def adopt(
+    method: Method,
+    config,
+    training: Sequence[Frames],
+    validation: Sequence[Frames],
+    workdir: Path,
+    *,
+    digest: str,
+    given: Variables,
+) -> None:
+    """Makes a finished run of variables that were trained elsewhere; arguments as `train`'s.
+
+    Args:
+      given: finished layout.
+
+    Raises:
+      CheckpointError: the workdir holds checkpoints already.
+    """
+    measured = None
+    for index, stage in enumerate(method.stages):
+        run = _StageRun(config, stage, index, training, validation, workdir, digest, lambda: False)
+        begun = stage.begin(given, measured)
+        run.adopt(begun)
+        measured = run.measure(begun)
+    _measure_normal(method, given, training, validation, workdir)
+
+
+def _measure_normal(method, variables, training, validation, workdir) -> None:
+    """Writes the parts of normal clips, held-out ones if there are."""
     normal = validation or training
     source = "held-out" if validation else "training"
     with tqdm(total=sum(map(len, normal)), desc="normal clips", unit="frame", disable=None) as bar:
         found = statistics.normal_parts(method, variables, normal, source, progress=bar.update)
     about = {"source": found["source"], "map_99": found["map_99"]}
     statistics.write(workdir / "normal.npz", found["parts"], **about)
-    return variables
 
 
 def train_step(stage: Stage, transform: optax.GradientTransformation) -> Callable[..., Any]:
@@ -158,16 +198,29 @@ class _StageRun:
             broken=self.broken,
         )
 
+    def _checkpoints(self):
+        folder = self.workdir / "checkpoints" / self.stage.name
+        return Checkpoints(folder, keep=self.config.checkpoint.keep)
+
+    def _transform(self, variables):
+        optimizer = self.stage.optimizer(steps_per_epoch=self.steps_per_epoch, steps=self.steps)
+        return optim.only(optimizer, self.stage.trainable, variables["params"])
+
+    def adopt(self, variables: Variables) -> None:
+        """Saves variables in the stage's layout as if they had been trained here."""
+        checkpoints = self._checkpoints()
+        if checkpoints.newest() is not None:
+            raise CheckpointError(
+                f"{checkpoints.folder} holds a checkpoint already: give another --workdir."
+            )
+        slots = jax.jit(self._transform(variables).init)(variables["params"])
+        self._save(variables, slots, self.steps, self.epochs - 1, [], checkpoints)
+
     def train(self, variables: Variables) -> Variables:
         """From the stage's first layout to its trained one, going on where a run was stopped."""
-        transform = optim.only(
-            self.stage.optimizer(steps_per_epoch=self.steps_per_epoch, steps=self.steps),
-            self.stage.trainable,
-            variables["params"],
-        )
+        transform = self._transform(variables)
         slots = jax.jit(transform.init)(variables["params"])
-        folder = self.workdir / "checkpoints" / self.stage.name
-        checkpoints = Checkpoints(folder, keep=self.config.checkpoint.keep)
+        checkpoints = self._checkpoints()
         found = checkpoints.latest(variables, slots)
         done, unlogged = 0, []
         if found:

@@ -93,3 +93,9 @@ def read(path: Path) -> dict[str, dict[str, float]]:
                 name, _, kind = key.rpartition("/")
                 result.setdefault(name, {})[kind] = float(arrays[key])
     return result
+
+
+def read_map_99(path: Path) -> float:
+    """The 99th percentile of normal error maps, NaN for a method that draws none."""
+    with np.load(path, allow_pickle=False) as arrays:
+        return float(arrays["map_99"])

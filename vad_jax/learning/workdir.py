@@ -33,26 +33,30 @@ _PACKAGES = (
 
 
 @contextlib.contextmanager
-def locked(workdir: Path) -> Iterator[None]:
-    """Keeps other processes from writing into a workdir, which is made if need be.
+def locked(folder: Path, flag: str = "--workdir") -> Iterator[None]:
+    """Keeps other processes from writing into a folder, which is made if need be.
+
+    Args:
+      folder: a workdir, or another folder of results.
+      flag: the option that names it.
 
     Raises:
       CheckpointError: another process works in it, or it cannot be written.
     """
     try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        file = (workdir / "lock").open("a+")
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / "lock").open("a+")
     except OSError as error:
         raise CheckpointError(
-            f"{workdir} cannot be written ({error.strerror}): give another --workdir, or copy the "
-            "run to where you may write."
+            f"{folder} cannot be written ({error.strerror}): give another {flag}, where you may "
+            "write."
         ) from None
     with file:
-        _lock(file, workdir)
+        _lock(file, folder, flag)
         yield
 
 
-def _lock(file, workdir: Path) -> None:
+def _lock(file, folder: Path, flag: str) -> None:
     import fcntl
 
     try:
@@ -60,11 +64,11 @@ def _lock(file, workdir: Path) -> None:
     except BlockingIOError:
         file.seek(0)
         raise CheckpointError(
-            f"{workdir} is in use by process {file.read() or '(unknown)'}: wait for it, stop it, "
-            "or give another --workdir."
+            f"{folder} is in use by process {file.read() or '(unknown)'}: wait for it, stop it, "
+            f"or give another {flag}."
         ) from None
     except OSError as error:  # some network file systems cannot
-        log.warning("%s cannot be locked (%s): start nothing else in it.", workdir, error.strerror)
+        log.warning("%s cannot be locked (%s): start nothing else in it.", folder, error.strerror)
         return
     file.truncate(0)
     file.write(str(os.getpid()))

@@ -17,6 +17,7 @@ from typing import Any
 import ml_collections
 import numpy as np
 
+from vad_jax import config as configs
 from vad_jax.types import ConfigError
 
 MODES = ("eager", "channels_last", "compile")  # the last is channels_last too
@@ -29,16 +30,11 @@ def find(method: str) -> types.ModuleType:
       ConfigError: PyTorch is not installed, or nobody has written that twin.
     """
     check_installed()
-    name = f"{__name__}.{method}"
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name != name:
-            raise
-        raise ConfigError(
-            f"There is no PyTorch twin of {method} to compare with (vad_jax/benchmarks/peers/"
-            f"{method}.py): leave --torch out."
-        ) from None
+    return configs.imported(
+        f"{__name__}.{method}",
+        f"There is no PyTorch twin of {method} to compare with (vad_jax/benchmarks/peers/"
+        f"{method}.py): leave --torch out.",
+    )
 
 
 def check_installed() -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from vad_jax.data import synthetic, synthetic_folder
 from vad_jax.data.datasets.ucsd import open_ucsd
+from vad_jax.data.decoder import frame_rate
 from vad_jax.data.folder import Dataset, Source, open_folder
-from vad_jax.data.video import frame_rate
 from vad_jax.types import DataError
 
 __all__ = ["NAMES", "Dataset", "Source", "open_dataset"]
