@@ -17,6 +17,8 @@ CONFIGS = {"config", "settings"}  # a ConfigDict, or its section `data`: said by
 UNDESCRIBED = {
     "train.main": "the module's docstring is the command's",
     "evaluate.main": "the module's docstring is the command's",
+    "score.main": "the module's docstring is the command's",
+    "convert.main": "the module's docstring is the command's",
     "scoring.Video.stream": "a protocol; the class says what is streamed",
 }
 
@@ -28,7 +30,9 @@ BY_PLACE = {
     "evaluation.label_files.read_csv.fps": "data like the lengths; all readers are called alike",
     "evaluation.summary.summarise.frames": "data like the scores",
     "evaluation.tables.mark.metric": "the last step of a path into the metrics",
+    "learning.workdir.locked.flag": "names the folder before it",
     "learning.mesh.make.devices": "what the mesh is made of",
+    "score.score.options": "the record of all options",
     "types.unchanged.statistics": "`begin` of a stage: (variables, statistics)",
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from vad_jax.data.datasets import Dataset, open_dataset
 from vad_jax.data.folder import Source
@@ -63,7 +64,7 @@ def testing(dataset: Dataset, settings, spec: InputSpec) -> list[Frames]:
 
 
 def decoded(
-    sources: Sequence[Source], settings, spec: InputSpec, *, cache: Path | None = None, **options
+    sources: Sequence[Source], settings, spec: InputSpec, *, cache: Path | None = None, **options: Any: Any
 ) -> list[Frames]:
     """Videos as `config.data` (`settings`) and a method's `spec` want them.
 

@@ -79,16 +79,18 @@ def tensors(config, params: Any) -> dict[str, np.ndarray]:
 
     Args:
       config: of the method that `params` belong to.
-      params: parameters, or their gradients, or step sizes, in the finished layout.
+      params: parameters, or their gradients, or step sizes, in the finished layout; or whole
+        variables (`{"params": …, "state": …}`), which give BatchNorm's statistics, too.
 
     Returns:
       Name → array; tensors that the published network never uses are left out.
     """
     config = configs.complete(config)
     table = configs.module(config.method).published(config)
+    whole = params if set(params) == {"params", "state"} else {"params": params}
     flat = {
-        "params/" + jax.tree_util.keystr(path, simple=True, separator="/"): leaf
-        for path, leaf in jax.tree_util.tree_leaves_with_path(params)
+        jax.tree_util.keystr(path, simple=True, separator="/"): leaf
+        for path, leaf in jax.tree_util.tree_leaves_with_path(whole)
     }
     result = {}
     for name, (path, kind) in table.values.items():

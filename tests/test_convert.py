@@ -1,0 +1,62 @@
+"""A published state dict becomes a run that scores as the network does that it came from."""
+
+import jax
+import numpy as np
+import pytest
+
+import vad_jax
+from vad_jax.convert import convert
+from vad_jax.evaluate import evaluate
+from vad_jax.interop import torch as names
+from vad_jax.types import CheckpointError, DataError
+
+
+@pytest.fixture(scope="module")
+def given(finished_run, tmp_path_factory):
+    """The finished run's network as PyTorch would have saved it, and its detector."""
+    detector = vad_jax.load(finished_run[0])
+    folder = tmp_path_factory.mktemp("published")
+    np.savez(folder / "state.npz", **names.tensors(detector.config, detector.variables))
+    np.save(folder / "items.npy", detector.variables["state"]["memory"])
+    return folder, detector
+
+
+def test_there_and_back_is_the_same(given):
+    _, detector = given
+    tensors = names.tensors(detector.config, detector.variables)
+    memory = np.asarray(detector.variables["state"]["memory"])
+    again = names.variables(detector.config, tensors, memory=memory)
+    jax.tree.map(np.testing.assert_array_equal, again, detector.variables)
+
+
+def test_the_run_is_evaluated_like_the_one_it_came_from(given, run_config, finished_run, tmp_path):
+    folder, detector = given
+    convert(run_config(), folder / "state.npz", tmp_path / "run", memory=folder / "items.npy")
+    loaded = vad_jax.load(tmp_path / "run")
+    jax.tree.map(np.testing.assert_array_equal, loaded.variables, detector.variables)
+    assert loaded.statistics == detector.statistics
+    metrics = evaluate(tmp_path / "run")
+    assert metrics["results"] == finished_run[1]["results"]
+
+
+def test_training_takes_it_for_complete(given, run_config, tmp_path):
+    from vad_jax.train import train
+
+    folder, detector = given
+    convert(run_config(), folder / "state.npz", tmp_path / "run", memory=folder / "items.npy")
+    train(run_config(evaluate_at_end=False), tmp_path / "run")
+    loaded = vad_jax.load(tmp_path / "run")
+    jax.tree.map(np.testing.assert_array_equal, loaded.variables, detector.variables)
+
+
+def test_a_workdir_with_checkpoints_is_not_written_over(given, run_config, tmp_path):
+    folder, _ = given
+    convert(run_config(), folder / "state.npz", tmp_path / "run", memory=folder / "items.npy")
+    with pytest.raises(CheckpointError, match="holds a checkpoint already"):
+        convert(run_config(), folder / "state.npz", tmp_path / "run")
+
+
+def test_tensors_of_another_width_are_named(given, run_config, tmp_path):
+    folder, _ = given
+    with pytest.raises(DataError, match="Check task, width, channels"):
+        convert(run_config(width=8), folder / "state.npz", tmp_path / "run")
