@@ -64,7 +64,12 @@ def testing(dataset: Dataset, settings, spec: InputSpec) -> list[Frames]:
 
 
 def decoded(
-    sources: Sequence[Source], settings, spec: InputSpec, *, cache: Path | None = None, **options: Any: Any
+    sources: Sequence[Source],
+    settings,
+    spec: InputSpec,
+    *,
+    cache: Path | None = None,
+    **options: Any,
 ) -> list[Frames]:
     """Videos as `config.data` (`settings`) and a method's `spec` want them.
 
