@@ -1,6 +1,6 @@
 """Kills real training processes at random moments and compares what is left with a quiet run.
 
-    python -m tests.learning.kills --times=50 [--seed=0] [--folder=FOLDER]
+    python tests/support/kills.py --times=50 [--seed=0] [--folder=FOLDER]
 
 Half of the kills come at a random time, half inside a save: between its first byte and the
 manifest. Signals in turn: KILL, TERM, INT. Afterwards variables, optimiser slots, position and
@@ -55,8 +55,8 @@ def start(folder: Path, workdir: Path, **environment) -> subprocess.Popen:
     )
 
 
-def dies_in_a_save(at: float, number: int) -> None:
-    """Makes a save of this process send a signal to it, `at` of a save's time after it began."""
+def dies_in_a_save(which: int, at: float, number: int) -> None:
+    """Sends a signal to this process, `at` of a save's time after its save `which` began."""
     import threading
 
     from vad_jax.learning import checkpoint
@@ -64,7 +64,7 @@ def dies_in_a_save(at: float, number: int) -> None:
     save, spent = checkpoint.Checkpoints.save, []
 
     def timed(self, *arguments):
-        if spent:
+        if len(spent) == which:
             delay = at * np.median(spent)
             threading.Timer(delay, os.kill, (os.getpid(), number)).start()
         since = time.perf_counter()
@@ -124,7 +124,8 @@ def survives(folder: Path, *, times: int, seed: int) -> dict[str, int]:
         number = SIGNALS[i % 3]
         inside = i % 2 == 1
         if inside:
-            process = start(folder, workdir, VAD_JAX_DIE=f"{draw.uniform(0, 1.1)},{int(number)}")
+            when = f"{draw.randint(1, 3)},{draw.uniform(0, 1.1)},{int(number)}"
+            process = start(folder, workdir, VAD_JAX_DIE=when)
         else:
             process = start(folder, workdir)
             time.sleep(draw.uniform(0.15, 0.9) * whole)
@@ -168,8 +169,8 @@ def main() -> None:
 if __name__ == "__main__" and any(part.startswith("--config=") for part in sys.argv):
     sys.path.insert(0, str(REPOSITORY))
     if "VAD_JAX_DIE" in os.environ:
-        share, signal_number = os.environ["VAD_JAX_DIE"].split(",")
-        dies_in_a_save(float(share), int(signal_number))
+        which, share, signal_number = os.environ["VAD_JAX_DIE"].split(",")
+        dies_in_a_save(int(which), float(share), int(signal_number))
     from absl import flags
 
     from vad_jax import cli, train
