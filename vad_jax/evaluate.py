@@ -1,9 +1,11 @@
 """Evaluates a trained run on its labelled test videos.
 
     python -m vad_jax.evaluate --workdir=runs/quickstart [--root=FOLDER] [--labels=FILE]
+    python -m vad_jax.evaluate --workdir=runs/a,runs/b,runs/c
 
 Writes `scores.npz`, `metrics.json`, `report.html` and `pictures/` into the workdir and prints the
-table.
+table. Several workdirs are compared in one table, made from their `metrics.json`; only those that
+have none yet are evaluated.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -245,17 +247,48 @@ def outcome(metrics: dict[str, Any] | None) -> cli.Outcome:
     return cli.Outcome(metrics, exit_code=3 if partly else 0)
 
 
+def compare(workdirs: Sequence[str | Path], **options: Any) -> dict[str, Any]:
+    """Prints one table of several runs; evaluates those that have no `metrics.json`.
+
+    Args:
+      workdirs: of finished runs.
+      options: for `evaluate`.
+
+    Returns:
+      Name of a run (its folder's) → the content of its `metrics.json`.
+
+    Raises:
+      VadError: two runs of one name, or as `evaluate`.
+    """
+    from vad_jax import evaluation
+    from vad_jax.types import ConfigError
+
+    found = {}
+    for workdir in map(Path, workdirs):
+        name = workdir.resolve().name
+        if name in found:
+            raise ConfigError(f"Two workdirs are called {name}: rename one, tables name runs so.")
+        if not (workdir / "metrics.json").exists():
+            evaluate(workdir, **options)
+        found[name] = evaluation.read_metrics(workdir / "metrics.json")
+    print(evaluation.comparison(found))
+    return found
+
+
 def main() -> cli.Outcome:
     from vad_jax.types import ConfigError
 
-    if not flags.FLAGS.workdir:
-        raise ConfigError("Give the run's folder: --workdir=runs/NAME.")
     given = flags.FLAGS
-    return outcome(evaluate(given.workdir, root=given.root, labels=given.labels))
+    if not given.workdir:
+        raise ConfigError("Give the run's folder: --workdir=runs/NAME.")
+    options = {"root": given.root, "labels": given.labels}
+    if len(given.workdir) > 1:
+        return cli.Outcome(compare(given.workdir, **options))
+    return outcome(evaluate(given.workdir[0], **options))
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("workdir", None, "Folder of a finished run.")
+    flags.DEFINE_list("workdir", None, "Folder of a finished run, or several with commas.")
     flags.DEFINE_string("root", None, "The raw data, where it lies elsewhere than in training.")
     flags.DEFINE_string("labels", None, "Label file or folder instead of the one found.")
     cli.run(main)

@@ -36,7 +36,7 @@ def train(config, workdir: str | Path) -> dict[str, Any] | None:
     from vad_jax.data import splits
     from vad_jax.learning import loop
     from vad_jax.learning import workdir as workdirs
-    from vad_jax.types import ConfigError
+    from vad_jax.types import ConfigError, Stopped
 
     config, workdir = configs.complete(config), Path(workdir)
     method = vad_jax.create(config)
@@ -56,6 +56,8 @@ def train(config, workdir: str | Path) -> dict[str, Any] | None:
         )
     if not config.evaluate_at_end:
         return None
+    if stop():
+        raise Stopped(f"{workdir} is trained. The same command goes on with its evaluation.")
     if dataset.labels is None:
         log.warning("%s has no labels: not evaluated.", dataset.root)
         return None

@@ -6,6 +6,7 @@ functions do.
 """
 
 from vad_jax.evaluation.bootstrap import Interval, bootstrap, paired_bootstrap
+from vad_jax.evaluation.comparison import comparison
 from vad_jax.evaluation.controls import best_control, control_table, controls, index_controls
 from vad_jax.evaluation.files import (
     Scored,
@@ -45,6 +46,7 @@ __all__ = [
     "average_precision",
     "best_control",
     "bootstrap",
+    "comparison",
     "control_table",
     "controls",
     "equal_error_rate",

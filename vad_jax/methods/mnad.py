@@ -446,7 +446,9 @@ class Model:
         return {**variables, "params": params}, losses
 
     def pictures(self, variables, batch):
-        """`target`, `output` `[B,H,W,C]` in 0..1, and `matching` probabilities `[B,H/8,W/8,M]`."""
+        """`target`, `output` `[B,H,W,C]` in 0..1; with a memory `matching` probabilities
+        `[B,H/8,W/8,M]` and `queries` `[B,H/8,W/8,512]`, each number q as (q + 1) / 2.
+        """
         params, stats = variables["params"], variables["state"]["batch_stats"]
         x, target = self.inputs(params, batch)
         features, skips, _ = self.encode(params, stats, x, batch["mask"], train=False)
@@ -456,6 +458,7 @@ class Model:
             items = variables["state"]["memory"]
             answers, match = jax.vmap(self.read, in_axes=(0, None))(queries, items)
             drawn["matching"] = match.reshape(*features.shape[:3], -1)
+            drawn["queries"] = ((queries + 1) / 2).reshape(features.shape)
         output = self.decode(params, stats, features, answers, skips, batch["mask"], train=False)[0]
         return {"target": (target + 1) / 2, "output": (output + 1) / 2, **drawn}
 

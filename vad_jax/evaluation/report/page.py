@@ -15,7 +15,13 @@ from vad_jax.evaluation.tables import TITLES, control_text, figure_text, mark, s
 from vad_jax.types import DataError
 
 MEDIA = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
-KINDS = {"hit": "Strongest hits", "false_alarm": "Worst false alarms", "miss": "Worst misses"}
+KINDS = {
+    "hit": "Strongest hits",
+    "false_alarm": "Worst false alarms",
+    "miss": "Worst misses",
+    "matching": "Which items match, the strangest and the least strange frame",
+    "memory": "What the memory holds",
+}
 SHOWN = 12  # pictures of a kind
 
 
@@ -24,8 +30,8 @@ def render(workdir: str | Path) -> Path:
 
     Args:
       workdir: holds `scores.npz` and `metrics.json`, and perhaps `pictures/index.json`, a list of
-        `file` (inside `pictures/`), `video`, `frame`, `score`, `label`, `caption`, and `kind`:
-        `hit`, `false_alarm` or `miss`.
+        `file` (inside `pictures/`), `kind` (one of `KINDS`), `caption`, and either `video`,
+        `frame`, `score`, `label` or a `title`.
 
     Returns:
       The path of the page.
@@ -195,7 +201,7 @@ def _pictures(folder):
     except (ValueError, TypeError, KeyError) as error:
         raise DataError(
             f"{index} is no list of pictures ({error!r}). Each has file, video, frame, score, "
-            "label, kind and caption; make them anew with `evaluate`."
+            "label, kind and caption, or title; make them anew with `evaluate`."
         ) from error
     return [{"title": title, "cards": group} for title, group in cards.items() if group]
 
@@ -210,13 +216,18 @@ def _card(folder, entry):
     if not file.is_file():
         raise DataError(f"There is no picture {file}, which {folder / 'index.json'} names.")
     data = base64.b64encode(file.read_bytes()).decode("ascii")
-    return {
+    card = {
         "source": f"data:{MEDIA[file.suffix.lower()]};base64,{data}",
-        "video": entry["video"],
-        "frame": entry["frame"],
-        "score": f"{entry['score']:.3g}",
-        "truth": {1: "anomalous", 0: "normal"}.get(entry["label"], "label unknown"),
         "caption": entry.get("caption", ""),
+    }
+    if "title" in entry:
+        return {**card, "title": entry["title"], "place": "", "about": ""}
+    truth = {1: "anomalous", 0: "normal"}.get(entry["label"], "label unknown")
+    return {
+        **card,
+        "title": entry["video"],
+        "place": f", frame {entry['frame']}",
+        "about": f"score {entry['score']:.3g}, {truth}",
     }
 
 

@@ -1,63 +1,54 @@
-"""Pictures of single frames: what came in, what the method made of it, where they differ."""
+"""Single frames: what came in, what the method made of it, where they differ."""
 
 from __future__ import annotations
 
-import json
-import shutil
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import cv2
-import jax
 import numpy as np
 
 from vad_jax.data.frames import Frames
 from vad_jax.data.windows import frame_indices
 from vad_jax.detector import Detector
 from vad_jax.scoring import compiled
+from vad_jax.types import Batch
 
+HEIGHT = 240  # pixels of a panel
 _NUMBER = 6  # of each kind
 _APART = 15  # frames between two pictures of one video
-_HEIGHT = 240  # pixels of a panel
+_KINDS = (("hit", 1, -1), ("false_alarm", 0, -1), ("miss", 1, 1))  # label, and sign of the score
 
 
-def draw(detector: Detector, videos: Sequence[Frames], scored: Any, folder: Path) -> list[dict]:
-    """Draws the strongest hits, the worst false alarms and the worst misses.
-
-    They are chosen by the `online` score. The error maps are made with the trained state, not with
-    a state that test frames have moved.
+def extremes(
+    detector: Detector, drawn: Callable[..., Any], videos: Sequence[Frames], scored: Any
+) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
+    """The strongest hits, the worst false alarms and the worst misses.
 
     Args:
       detector: what scored.
+      drawn: its method's `pictures` under jit.
       videos: the decoded test videos.
       scored: their scores and labels (`evaluation.Scored`).
-      folder: gets the pictures and `index.json`; what was in it before is removed.
+
+    Yields:
+      A picture `[h, w, 3]` in BGR, and its entry in the index.
     """
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    entries = []
-    drawn = jax.jit(detector.method.pictures)
     scores = scored.scores["online_smoothed"]
-    for kind, label, sign in (("hit", 1, -1), ("false_alarm", 0, -1), ("miss", 1, 1)):
+    for kind, label, sign in _KINDS:
         for video, frame in _chosen(scores, scored.labels, label, sign):
             panel, low, high = _panel(detector, drawn, videos[video], frame)
-            file = f"{kind}_{len(entries):02d}.png"
-            cv2.imwrite(str(folder / file), panel)
-            caption = f"frame · output · squared error, colours {low:.3g} to {high:.3g}"
-            entries.append(
+            yield (
+                panel,
                 {
-                    "file": file,
                     "video": scored.names[video],
                     "frame": int(frame),
                     "score": float(scores[video][frame]),
                     "label": int(scored.labels[video][frame]),
                     "kind": kind,
-                    "caption": caption,
-                }
+                    "caption": f"frame · output · squared error, colours {low:.3g} to {high:.3g}",
+                },
             )
-    (folder / "index.json").write_text(json.dumps(entries, indent=1))
-    return entries
 
 
 def _chosen(scores, labels, label, sign) -> list[tuple[int, int]]:
@@ -77,12 +68,11 @@ def _chosen(scores, labels, label, sign) -> list[tuple[int, int]]:
     return chosen
 
 
-def _panel(detector: Detector, drawn, video, frame: int) -> tuple[np.ndarray, float, float]:
-    """Frame, output and error side by side in BGR, and the range of the error's colours."""
-    method, variables = detector.method, detector.variables
-    spec = method.inputs
+def batch_of(detector: Detector, video: Frames, frame: int) -> tuple[Batch, int]:
+    """The window that scores a frame best in its middle, as a batch of one, and its first frame."""
+    spec = detector.method.inputs
     offset = spec.scored[len(spec.scored) // 2]
-    first = np.clip(frame - spec.stride * offset, 0, len(video) - spec.span)
+    first = int(np.clip(frame - spec.stride * offset, 0, len(video) - spec.span))
     clip = video.read(frame_indices(spec, first))
     batch = {
         "frames": np.array(clip)[None],
@@ -90,19 +80,27 @@ def _panel(detector: Detector, drawn, video, frame: int) -> tuple[np.ndarray, fl
         "video": np.zeros(1, np.int32),
         "frame": np.full(1, first, np.int32),
     }
+    return batch, first
+
+
+def _panel(detector: Detector, drawn, video, frame: int) -> tuple[np.ndarray, float, float]:
+    """Frame, output and error side by side in BGR, and the range of the error's colours."""
+    method, variables = detector.method, detector.variables
+    spec = method.inputs
+    batch, first = batch_of(detector, video, frame)
     _, scores = compiled(method, maps=True)(variables, method.start(variables), batch)
     reached = int(np.argmin(np.abs(np.asarray(spec.scored) * spec.stride + first - frame)))
     error = np.asarray(scores.maps, np.float32)[0, reached]
     images = drawn(variables, batch)
-    shown = [_byte_image(np.asarray(images[name])[0], spec.colour) for name in ("target", "output")]
+    shown = [byte_image(np.asarray(images[name])[0], spec.colour) for name in ("target", "output")]
     low, high = 0.0, max(float(error.max()), 1e-12)
     heat = cv2.applyColorMap((error / high * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
     aspect = video.source_size[1] / video.source_size[0]
-    panels = [_enlarged(image, aspect) for image in (*shown, heat)]
+    panels = [enlarged(image, aspect) for image in (*shown, heat)]
     return np.concatenate(panels, axis=1), low, high
 
 
-def _byte_image(image: np.ndarray, colour: str) -> np.ndarray:
+def byte_image(image: np.ndarray, colour: str) -> np.ndarray:
     """`[h, w, c]` in 0..1 as BGR bytes."""
     image = (np.clip(image.astype(np.float32), 0, 1) * 255).round().astype(np.uint8)
     if colour == "grey":
@@ -110,11 +108,11 @@ def _byte_image(image: np.ndarray, colour: str) -> np.ndarray:
     return image[..., ::-1] if colour == "rgb" else image
 
 
-def _enlarged(image: np.ndarray, aspect: float) -> np.ndarray:
-    """The image at the panel's height and the raw video's shape."""
-    enlarging = image.shape[0] < _HEIGHT
+def enlarged(image: np.ndarray, aspect: float, *, height: int = HEIGHT) -> np.ndarray:
+    """The image at a panel's height and the raw video's shape."""
+    enlarging = image.shape[0] < height
     return cv2.resize(
         np.ascontiguousarray(image),
-        (round(_HEIGHT * aspect), _HEIGHT),
+        (round(height * aspect), height),
         interpolation=cv2.INTER_NEAREST if enlarging else cv2.INTER_AREA,
     )
