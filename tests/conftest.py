@@ -1,6 +1,7 @@
 """Four CPU devices, no silent broadcasting between ranks; data beside the repository, if any."""
 
 import os
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -85,6 +86,18 @@ def finished_run(run_config, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("runs") / "finished"
     metrics = train.train(run_config(), workdir)
     return workdir, metrics
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 16 MB; skipped where none can be mounted."""
+    place = tmp_path / "small"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(place)]
+    if os.geteuid() or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("needs the right to mount a tmpfs")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
 
 
 @pytest.fixture(scope="session")

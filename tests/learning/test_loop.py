@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 
@@ -13,7 +14,7 @@ import vad_jax
 from vad_jax import config as configs
 from vad_jax import evaluate, train
 from vad_jax.data import splits
-from vad_jax.learning import loop, statistics
+from vad_jax.learning import checkpoint, loop, statistics
 from vad_jax.types import CheckpointError, ConfigError, DataError, Stopped, TrainingError
 
 
@@ -148,6 +149,29 @@ def test_a_workdir_that_cannot_be_made_is_refused(run_config, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(CheckpointError, match=r"file/run cannot be written \(Not a directory\)"):
         train.train(run_config(), tmp_path / "file" / "run")
+
+
+def test_a_full_disk_stops_training_and_keeps_what_was_saved(run_config, small_disk):
+    config = run_config(evaluate_at_end=False, stages__train__epochs=3)
+    workdir = small_disk / "run"
+    save, done = checkpoint.Checkpoints.save, []
+
+    def fills(self, *arguments):
+        if done:  # room for half of what a checkpoint needs
+            size = sum(path.stat().st_size for path in workdir.rglob("*") if path.is_file())
+            filler = shutil.disk_usage(small_disk).free - size // 2
+            (small_disk / "filler").write_bytes(bytes(filler))
+        done.append(arguments)
+        save(self, *arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoint.Checkpoints, "save", fills)
+        with pytest.raises(CheckpointError, match=r"step 46 could not be saved.* MB free"):
+            train.train(config, workdir)
+    assert checkpoint.Checkpoints(workdir / "checkpoints" / "train").newest() == 23
+    (small_disk / "filler").unlink()
+    train.train(config, workdir)
+    assert lines(workdir)[-1]["step"] == 69
 
 
 def test_both_backends_train_to_the_same_bits(run_config, tmp_path):
