@@ -6,8 +6,19 @@ functions do.
 """
 
 from vad_jax.evaluation.bootstrap import Interval, bootstrap, paired_bootstrap
+from vad_jax.evaluation.calibration import (
+    BlockMaxima,
+    Calibration,
+    Footage,
+    HeldOut,
+    block_maxima,
+    calibrate,
+    footage_needed,
+    held_out,
+)
 from vad_jax.evaluation.comparison import comparison
 from vad_jax.evaluation.controls import best_control, control_table, controls, index_controls
+from vad_jax.evaluation.events import Events, events
 from vad_jax.evaluation.files import (
     Scored,
     read_metrics,
@@ -15,6 +26,7 @@ from vad_jax.evaluation.files import (
     write_metrics,
     write_scores,
 )
+from vad_jax.evaluation.foreign import read_foreign
 from vad_jax.evaluation.fusion import assign, fuse, results
 from vad_jax.evaluation.labels import Labels, read_labels
 from vad_jax.evaluation.masks import read_masks
@@ -28,15 +40,28 @@ from vad_jax.evaluation.metrics import (
     equal_error_rate,
     per_video_auc,
 )
+from vad_jax.evaluation.pixels import pixel_auc, pixel_auc_40
+from vad_jax.evaluation.regions import (
+    RegionCriteria,
+    boxes_from_map,
+    region_criteria,
+    tracks_from_masks,
+)
 from vad_jax.evaluation.report import render
-from vad_jax.evaluation.series import minmax, smooth
+from vad_jax.evaluation.series import backwards, minmax, smooth
 from vad_jax.evaluation.summary import summarise
 from vad_jax.evaluation.tables import mark, table
 
 __all__ = [
+    "BlockMaxima",
+    "Calibration",
+    "Events",
+    "Footage",
+    "HeldOut",
     "Interval",
     "Labels",
     "Macro",
+    "RegionCriteria",
     "Scored",
     "assign",
     "auc_macro",
@@ -44,27 +69,39 @@ __all__ = [
     "auc_macro_padded01",
     "auc_micro",
     "average_precision",
+    "backwards",
     "best_control",
+    "block_maxima",
     "bootstrap",
+    "boxes_from_map",
+    "calibrate",
     "comparison",
     "control_table",
     "controls",
     "equal_error_rate",
+    "events",
+    "footage_needed",
     "fuse",
+    "held_out",
     "index_controls",
     "mark",
     "minmax",
     "paired_bootstrap",
     "per_video_auc",
+    "pixel_auc",
+    "pixel_auc_40",
+    "read_foreign",
     "read_labels",
     "read_masks",
     "read_metrics",
     "read_scores",
+    "region_criteria",
     "render",
     "results",
     "smooth",
     "summarise",
     "table",
+    "tracks_from_masks",
     "write_metrics",
     "write_scores",
 ]

@@ -1,0 +1,323 @@
+"""Region and track criteria, and the regions, tracks and boxes that they compare.
+
+Boxes are x0, y0, x1, y1. In rows and files they are inclusive pixels; the arithmetic inside is on
+half-open ones.
+
+Letters: R truth regions, D detections, N frames of all test videos. Source: evaluation.md
+section 3 (Street Scene, WACV 2020); the golden cases are met to 1e-9.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from vad_jax.types import ConfigError, DataError
+
+TRUTH = ("video", "track", "frame", "x0", "y0", "x1", "y1")
+DETECTION = ("video", "frame", "x0", "y0", "x1", "y1", "score")
+
+
+class RegionCriteria(NamedTuple):
+    """How many regions and tracks are found for how many false detections a frame.
+
+    Attributes:
+      rbdc: area under (FPR, RBDR) for FPR in 0..1: region-based detection; None without truth.
+      tbdc: area under (FPR, TBDR): track-based detection; None without truth.
+      curve: `[1 + distinct scores, 3]` float64, FPR, RBDR and TBDR from the highest threshold to
+        the lowest, the first row 0, not cut at FPR 1; None without truth.
+    """
+
+    rbdc: float | None
+    tbdc: float | None
+    curve: np.ndarray | None
+
+
+def region_criteria(
+    truth: Iterable[Sequence[Any]],
+    detections: Iterable[Sequence[Any]],
+    num_frames: int,
+    *,
+    alpha: float = 0.1,
+    beta: float = 0.1,
+    inclusive: bool = True,
+) -> RegionCriteria:
+    """RBDC and TBDC of all test videos together; equal scores enter together.
+
+    Args:
+      truth: R rows of video, track, frame, x0, y0, x1, y1. Tracks are of their video; frames count
+        from 0.
+      detections: D rows of video, frame, x0, y0, x1, y1, score; higher = stranger.
+      num_frames: N, frames of **all** test videos, with or without truth.
+      alpha: share of a track's regions that must be found, in 0..1 without 0.
+      beta: IoU from which a detection meets a region, in 0..1 without 0.
+      inclusive: x1 and y1 are the last pixel; False: the first behind it.
+
+    Raises:
+      DataError: a row that cannot be, by its number; or frames beyond `num_frames`.
+
+    >>> truth = [("01", 0, 7, 10, 10, 19, 19)]
+    >>> detections = [("01", 7, 10, 10, 19, 19, 0.9), ("01", 8, 0, 0, 4, 4, 0.8)]
+    >>> region_criteria(truth, detections, 10).rbdc
+    1.0
+    """
+    for name, share in (("alpha", alpha), ("beta", beta)):
+        if not 0 < share <= 1:
+            raise ConfigError(f"{name} is {share}. It is a share above 0 and at most 1.")
+    truth = _table(truth, TRUTH, "Truth row", num_frames, inclusive)
+    detections = _table(detections, DETECTION, "Detection", num_frames, inclusive)
+    _check_length(truth, detections, num_frames)
+    if not len(truth["frame"]):
+        return RegionCriteria(None, None, None)
+    levels, false = _matched(truth, detections, beta)
+    thresholds = np.unique(detections["score"])[::-1]
+    curve = np.zeros((1 + len(thresholds), 3))
+    curve[1:, 0] = _at_least(detections["score"][false], thresholds) / num_frames
+    curve[1:, 1] = _at_least(levels, thresholds) / len(levels)
+    tracks = _track_levels(truth, levels, alpha)
+    curve[1:, 2] = _at_least(tracks, thresholds) / len(tracks)
+    return RegionCriteria(_area(curve[:, 0], curve[:, 1]), _area(curve[:, 0], curve[:, 2]), curve)
+
+
+def _at_least(values, thresholds):
+    """How many values reach each threshold."""
+    return len(values) - np.searchsorted(np.sort(values), thresholds, "left")
+
+
+def _matched(truth, detections, beta):
+    """The highest score that finds each region `[R]`, −inf where none; which detections are false.
+
+    A pair is any detection with any region of its frame.
+    """
+    names = {name: code for code, name in enumerate({*truth["video"], *detections["video"]})}
+    keys, owners = (
+        np.array([names[name] for name in rows["video"]], np.int64) * (1 << 32) + rows["frame"]
+        for rows in (truth, detections)
+    )
+    order = np.argsort(keys, kind="stable")
+    first = np.searchsorted(keys[order], owners, "left")
+    number = np.searchsorted(keys[order], owners, "right") - first
+    detection = np.repeat(np.arange(len(owners)), number)
+    within = np.arange(len(detection)) - np.repeat(np.cumsum(number) - number, number)
+    region = order[first[detection] + within]
+    meets = iou(truth["box"][region], detections["box"][detection]) >= beta
+    levels = np.full(len(keys), -np.inf)
+    np.maximum.at(levels, region[meets], detections["score"][detection[meets]])
+    false = np.ones(len(owners), bool)
+    false[detection[meets]] = False
+    return levels, false
+
+
+def _track_levels(truth, levels, alpha):
+    """The threshold from which each track is found: its m-th highest region, m / size ≥ alpha."""
+    names = {}
+    pairs = zip(truth["video"], truth["track"], strict=True)
+    track = np.array([names.setdefault(pair, len(names)) for pair in pairs])
+    order = np.lexsort((-levels, track))
+    size = np.bincount(track)
+    needed = np.floor(alpha * size).astype(np.int64)
+    needed += needed / size < alpha  # 0.1 · 30 is more than 3 in float64, 3 / 30 is 0.1
+    return levels[order][np.cumsum(size) - size + needed - 1]
+
+
+def _area(false, found):
+    """The area under the polyline for `false` in 0..1; the last value is held."""
+    inside = int(np.searchsorted(false, 1.0, "right"))
+    end = found[-1]
+    if inside < len(false):
+        share = (1 - false[inside - 1]) / (false[inside] - false[inside - 1])
+        end = found[inside - 1] + share * (found[inside] - found[inside - 1])
+    return float(np.trapezoid(np.append(found[:inside], end), np.append(false[:inside], 1.0)))
+
+
+def iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Intersection over union of half-open boxes, pair by pair.
+
+    Args:
+      boxes, others: `[..., 4]` of one shape, or of shapes that broadcast.
+
+    Returns:
+      `[...]` float64 in 0..1.
+    """
+    low = np.maximum(boxes[..., :2], others[..., :2])
+    high = np.minimum(boxes[..., 2:], others[..., 2:])
+    both = np.clip(high - low, 0, None).prod(axis=-1, dtype=np.float64)
+    areas = [(b[..., 2:] - b[..., :2]).prod(axis=-1, dtype=np.float64) for b in (boxes, others)]
+    return both / (areas[0] + areas[1] - both)
+
+
+def _table(rows, names, what, num_frames, inclusive):
+    """The rows by column: `frame` `[n]` int64, `box` `[n, 4]` half-open, `score` `[n]`."""
+    rows = list(rows)
+    for number, row in enumerate(rows):
+        if len(row) != len(names):
+            raise DataError(
+                f"{what} {number} (counted from 0) has {len(row)} fields. Rows are "
+                f"{', '.join(names)}."
+            )
+    columns = dict(zip(names, zip(*rows, strict=True) if rows else [()] * len(names), strict=True))
+    start = names.index("frame")
+    numbers = _numbers(rows, start, names, what)
+    frame, box = numbers[:, 0], numbers[:, 1:5]
+
+    def refuse(bad, why):
+        if bad.any():
+            number = int(np.argmax(bad))
+            fields = ", ".join(str(field) for field in rows[number])
+            raise DataError(f"{what} {number} (counted from 0; {fields}) {why}")
+
+    refuse(~np.isfinite(numbers).all(axis=1), "has a number that is NaN or infinite.")
+    refuse(
+        (frame != np.floor(frame)) | (frame < 0) | (frame >= num_frames),
+        f"has no frame of the test set: frames are whole, from 0, and num_frames is {num_frames}.",
+    )
+    empty = box[:, 2:] < box[:, :2] if inclusive else box[:, 2:] <= box[:, :2]
+    refuse(
+        empty.any(axis=1),
+        "has an empty box: x1 or y1 lies before x0 or y0. Boxes are x0, y0, x1, y1"
+        + (", inclusive." if inclusive else ", half-open."),
+    )
+    box = box + [0, 0, 1, 1] if inclusive else box
+    found = {name: columns[name] for name in names[:start]}
+    found |= {"frame": frame.astype(np.int64), "box": box}
+    return found | ({"score": numbers[:, 5]} if names[-1] == "score" else {})
+
+
+def _numbers(rows, start, names, what):
+    if not rows:
+        return np.zeros((0, len(names) - start))
+    try:
+        return np.array([tuple(row[start:]) for row in rows], np.float64)
+    except (TypeError, ValueError):
+        for number, row in enumerate(rows):
+            try:
+                np.array(tuple(row[start:]), np.float64)
+            except (TypeError, ValueError):
+                raise DataError(
+                    f"{what} {number} (counted from 0) has something else than a number in "
+                    f"{', '.join(names[start:])}: {', '.join(str(field) for field in row)}."
+                ) from None
+        raise
+
+
+def _check_length(truth, detections, num_frames):
+    reach = {}
+    for rows in (truth, detections):
+        for video, frame in zip(rows["video"], rows["frame"].tolist(), strict=True):
+            reach[video] = max(reach.get(video, 0), frame + 1)
+    if num_frames < max(1, sum(reach.values())):
+        raise DataError(
+            f"num_frames is {num_frames}, but the rows reach {sum(reach.values())} frames in "
+            f"{len(reach)} videos. It counts the frames of all test videos; frames count from 0 in "
+            "each."
+        )
+
+
+def tracks_from_masks(
+    masks: Iterable[np.ndarray], *, min_area: int = 10, link_iou: float = 0.1
+) -> np.ndarray:
+    """The regions of one video's masks, linked from frame to frame into tracks.
+
+    A region is an 8-connected component. From a frame to the next one, pairs of regions are linked
+    in order of falling IoU (ties: the older track, then the region whose first pixel comes first),
+    one to one. A region without a partner begins a track, a track without one ends.
+
+    Args:
+      masks: `[F, H, W]`, or an iterator of frames `[H, W]`; not 0 where anomalous.
+      min_area: pixels from which a component is a region; data sets hold stray specks.
+      link_iou: IoU of the boxes from which two regions may be linked.
+
+    Returns:
+      `[R, 6]` int64: track, frame, x0, y0, x1, y1, inclusive, sorted by track, then frame.
+    """
+    rows, tracks, boxes, count = [], [], np.zeros((0, 4), np.int64), 0
+    for frame, mask in enumerate(masks):
+        mask = np.asarray(mask)
+        if mask.ndim != 2:
+            raise DataError(f"Mask {frame} (counted from 0) is {mask.shape}, expected [H, W].")
+        before, boxes = boxes, np.array([c.box for c in _components(mask != 0, min_area)], np.int64)
+        boxes = boxes.reshape(-1, 4)
+        linked = _linked(before, boxes, tracks, link_iou)
+        tracks = []
+        for region, box in enumerate(boxes):
+            if region not in linked:
+                linked[region], count = count, count + 1
+            tracks.append(linked[region])
+            rows.append((tracks[-1], frame, *box[:2], *(box[2:] - 1)))
+    return np.array(sorted(rows), np.int64).reshape(-1, 6)
+
+
+def _linked(before, boxes, tracks, link_iou):
+    """Region of this frame → track, for those that go on."""
+    overlap = iou(before[:, None], boxes[None])  # [before, now]
+    pairs = [
+        (-overlap[old, new], tracks[old], new) for old, new in np.argwhere(overlap >= link_iou)
+    ]
+    linked = {}
+    for _, track, new in sorted(pairs):
+        if new not in linked and track not in linked.values():
+            linked[new] = track
+    return linked
+
+
+def boxes_from_map(
+    map: np.ndarray, *, threshold: float, min_share: float = 0.001
+) -> tuple[np.ndarray, np.ndarray]:
+    """The boxes of one frame's map: 8-connected components above a threshold.
+
+    Args:
+      map: `[H, W]`, higher = stranger, at the size that boxes are wanted in. NaN throughout, no
+        score, has no boxes.
+      threshold: a pixel belongs to a component if it is above; the 99th percentile of the map's
+        values on normal clips, never a value chosen by test labels.
+      min_share: of the frame's pixels from which a component has a box.
+
+    Returns:
+      Boxes `[D, 4]` int64, x0, y0, x1, y1 inclusive, in raster order of their first pixels; scores
+      `[D]` float64, the largest value inside each component.
+
+    Raises:
+      DataError: a map that is no image, infinite, or NaN in some of its pixels; a threshold of NaN.
+    """
+    values = np.asarray(map, np.float64)
+    if values.ndim != 2 or not values.size:
+        raise DataError(f"The map is {values.shape}, expected [H, W].")
+    if np.isnan(threshold):
+        raise DataError("The threshold of the map is NaN: the run has none, so there are no boxes.")
+    empty = np.isnan(values).all()
+    if not empty and not np.isfinite(values).all():
+        raise DataError(
+            f"The map has {np.count_nonzero(~np.isfinite(values))} of {values.size} pixels that "
+            "are NaN or infinite. A map is finite, or NaN throughout: no score."
+        )
+    # a share of 0.001 of 3,000 pixels is 3, however float64 rounds the product
+    least = min_share * values.size * (1 - 1e-12)
+    found = [] if empty else _components(values > threshold, least)
+    boxes = np.array([component.box for component in found], np.int64).reshape(-1, 4)
+    scores = np.array([values[component.where][component.shape].max() for component in found])
+    return boxes - [0, 0, 1, 1], scores.astype(np.float64)
+
+
+class _Component(NamedTuple):
+    first: tuple[int, int]  # row and column of its first pixel in raster order
+    box: tuple[int, int, int, int]  # half-open
+    where: tuple[slice, slice]  # the box as an index
+    shape: np.ndarray  # bool, of the box's size
+
+
+def _components(mask, min_area):
+    """The 8-connected components of at least `min_area` pixels, in raster order."""
+    import cv2
+
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    found = []
+    for label, (x, y, width, height, area) in enumerate(stats.tolist()):
+        if label == 0 or area < min_area:
+            continue
+        where = slice(y, y + height), slice(x, x + width)
+        shape = labels[where] == label
+        first = y, x + int(np.argmax(shape[0]))
+        found.append(_Component(first, (x, y, x + width, y + height), where, shape))
+    return sorted(found, key=lambda component: component.first)
