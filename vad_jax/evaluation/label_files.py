@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vad_jax.evaluation.masks import ADVICE, mask_folder, read_masks
+from vad_jax.evaluation.masks import ADVICE, mask_place, read_masks
 from vad_jax.types import DataError
 
 
@@ -152,8 +152,12 @@ def read_mat(file: Path, lengths: Mapping[str, int]) -> dict[str, np.ndarray]:
     if "gt" in content:
         cells = _cells(content["gt"], len(lengths), file)
         return {
-            name: _marked(_intervals(cell, name, length, file), name, length, file)
-            for cell, (name, length) in zip(cells, lengths.items(), strict=True)
+            name: _marked(
+                _intervals(cell, name, length, file), name, length, f"{file}, cell {number}"
+            )
+            for number, (cell, (name, length)) in enumerate(
+                zip(cells, lengths.items(), strict=True), 1
+            )
         }
     _all_there({name: name in content for name in lengths}, file, "a vector under their names")
     return {
@@ -211,12 +215,46 @@ def _intervals(cell, name, length, file):
 
 def read_mask_labels(folder: Path, lengths: Mapping[str, int]) -> dict[str, np.ndarray]:
     """Frames whose mask has any pixel that is not 0."""
-    found = {name: mask_folder(folder, name) for name in lengths}
-    _all_there(found, folder, "VIDEO/NAME.png or VIDEO_gt/NAME.bmp")
+    found = {name: mask_place(folder, name) for name in lengths}
+    _all_there(
+        found,
+        folder,
+        "VIDEO/NAME.png, VIDEO_gt/NAME.bmp, VIDEO.npy `[F, H, W]` or Avenue's 1_label.mat",
+    )
     return {
         name: np.array([mask.any() for mask in read_masks(folder, name, length)], np.uint8)
         for name, length in lengths.items()
     }
+
+
+def read_track_labels(folder: Path, lengths: Mapping[str, int]) -> dict[str, np.ndarray]:
+    """Frames in which a track is seen: rows `track,frame,x0,y0,x1,y1`, 0-based (`VIDEO.txt`)."""
+    files = {name: folder / f"{name}.txt" for name in lengths}
+    _all_there({name: file.is_file() for name, file in files.items()}, folder, "VIDEO.txt")
+    labels = {name: np.zeros(length, np.uint8) for name, length in lengths.items()}
+    for name, file in files.items():
+        for number, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), 1):
+            if line.strip():
+                labels[name][_tracked(line, name, lengths[name], f"{file}, line {number}")] = 1
+    return labels
+
+
+def _tracked(line, name, length, where):
+    """The frame of a row of a track."""
+    try:
+        fields = [float(field) for field in line.split(",")]
+    except ValueError:
+        fields = []
+    if len(fields) != 6 or fields[1] % 1:
+        raise DataError(
+            f"{where} reads {line.strip()!r}. Expected six numbers: `track,frame,x0,y0,x1,y1`."
+        )
+    if not 0 <= fields[1] < length:
+        raise DataError(
+            f"{where} has a box in frame {fields[1]:g} (0-based) of {name}, which has {length} "
+            f"frames. {ADVICE}"
+        )
+    return int(fields[1])
 
 
 def _load(file):

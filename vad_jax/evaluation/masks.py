@@ -1,6 +1,10 @@
 """Pixel masks of the test frames: which pixels are anomalous.
 
-Source: datasets.md (UCSD Ped1 and Ped2; the generic folder).
+They come as a folder of images a video (UCSD's `VIDEO_gt/NAME.bmp`, else `VIDEO/NAME.png`), as one
+array `[F, H, W]` a video (ShanghaiTech's `VIDEO.npy`), or as a MATLAB cell of F masks a video
+(Avenue's `1_label.mat`, whose numbers have no leading zero).
+
+Source: datasets.md (UCSD Ped1 and Ped2; CUHK Avenue; ShanghaiTech; the generic folder).
 """
 
 from __future__ import annotations
@@ -8,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,14 +23,96 @@ ADVICE = (
     "or choose another file with data.labels."
 )
 IMAGES = (".png", ".bmp", ".jpg", ".jpeg", ".tif", ".tiff")
+CELLS = "volLabel"  # the variable of Avenue's files
 
 
-def mask_folder(folder: Path, name: str) -> Path | None:
-    """Where a video's masks lie: `VIDEO`, `VIDEO_gt`, or None."""
-    for candidate in (folder / f"{name}_gt", folder / name):
-        if candidate.is_dir() and _mask_files(candidate):
-            return candidate
-    return None
+class MaskFacts(NamedTuple):
+    """What the masks of one video are like, as they are stored.
+
+    Attributes:
+      labels: `[F]` uint8, 1 where a mask has a pixel that is not 0.
+      sizes: (height, width) → the first frame of that size.
+      values: value of a pixel → the first frame that holds it.
+    """
+
+    labels: np.ndarray
+    sizes: dict[tuple[int, int], int]
+    values: dict[int | float, int]
+
+
+def mask_place(folder: Path, name: str) -> Path | None:
+    """Where a video's masks lie in a folder: a folder of images, a file, or None.
+
+    Beside folders `VIDEO_gt` a folder `VIDEO` holds frames.
+    """
+    beside_frames = any(folder.glob("*_gt"))
+    candidate = folder / (f"{name}_gt" if beside_frames else name)
+    if candidate.is_dir() and _mask_files(candidate):
+        return candidate
+    if (array := folder / f"{name}.npy").is_file() and is_mask_array(array):
+        return array
+    number = re.fullmatch(r"\D*0*(\d+)", name)
+    cells = [folder / f"{n}_label.mat" for n in (*(number.groups() if number else ()), name)]
+    return next((file for file in cells if file.is_file()), None)
+
+
+def is_mask_array(file: Path) -> bool:
+    """Whether an `.npy` file holds a mask a frame rather than a number a frame."""
+    try:
+        return np.load(file, mmap_mode="r", allow_pickle=False).ndim == 3
+    except Exception:  # who reads the labels says what is wrong with it
+        return False
+
+
+def read_masks(folder: Path, name: str, length: int) -> Iterator[np.ndarray]:
+    """The masks of a video, frame after frame.
+
+    Args:
+      folder: holds `VIDEO/NAME.png` or `VIDEO_gt/NAME.bmp`, in natural order of their numbers,
+        `VIDEO.npy`, or Avenue's `1_label.mat`.
+      name: of the video.
+      length: F.
+
+    Yields:
+      `[H, W]` bool, True where any channel is not 0.
+    """
+    where = _place(folder, name)
+    number, masks = _stored(where)
+    if number != length:
+        raise DataError(f"{name} has {length} frames but {number} masks ({where}). {ADVICE}")
+    for mask in masks:
+        yield mask.any(axis=-1) if mask.ndim == 3 else mask != 0
+
+
+def mask_facts(folder: Path, name: str) -> MaskFacts:
+    """Labels, sizes and values of the masks of a video, however many there are.
+
+    Raises:
+      DataError: the video has no masks, or a file that cannot be read.
+    """
+    labels, sizes, values = [], {}, {}
+    _, masks = _stored(_place(folder, name))
+    for frame, mask in enumerate(masks):
+        sizes.setdefault(mask.shape[:2], frame)
+        here = _values(mask)
+        for value in here.tolist():
+            values.setdefault(value, frame)
+        labels.append(here.any())
+    return MaskFacts(np.array(labels, np.uint8), sizes, values)
+
+
+def _values(mask):
+    """The values that occur; counting bytes is ten times quicker than sorting them."""
+    if mask.dtype == np.uint8:
+        return np.flatnonzero(np.bincount(mask.ravel(), minlength=256))
+    return np.unique(mask)
+
+
+def _place(folder, name):
+    where = mask_place(folder, name)
+    if where is None:
+        raise DataError(f"{name} has no masks in {folder}: expected {name}/NAME.png. {ADVICE}")
+    return where
 
 
 def _mask_files(folder):
@@ -37,28 +124,56 @@ def _mask_files(folder):
     return sorted(files, key=lambda file: [int(n) for n in re.findall(r"\d+", file.stem)])
 
 
-def read_masks(folder: Path, name: str, length: int) -> Iterator[np.ndarray]:
-    """The masks of a video, frame after frame.
+def _stored(where):
+    """How many masks there are, and each as it is stored: `[H, W]`, of images `[H, W, 3]`."""
+    if where.is_dir():
+        files = _mask_files(where)
+        return len(files), map(_image, files)
+    if where.suffix == ".npy":
+        masks = np.load(where, mmap_mode="r", allow_pickle=False)
+        if masks.dtype.kind not in "biuf":
+            raise DataError(f"{where} holds {masks.dtype}. Masks are numbers, 0 where normal.")
+        return len(masks), map(np.asarray, masks)
+    masks = _cells(where)
+    return len(masks), iter(masks)
 
-    Args:
-      folder: holds `VIDEO/NAME.png` or `VIDEO_gt/NAME.bmp`, in natural order of their numbers.
-      name: of the video.
-      length: F.
 
-    Yields:
-      `[H, W]` bool, True where any channel is not 0.
-    """
+def _image(file):
     import cv2
 
-    where = mask_folder(folder, name)
-    if where is None:
-        raise DataError(f"{name} has no masks in {folder}: expected {name}/NAME.png. {ADVICE}")
-    files = _mask_files(where)
-    if len(files) != length:
-        raise DataError(f"{name} has {length} frames but {len(files)} masks ({where}). {ADVICE}")
-    for file in files:
-        # colour drops an alpha channel, which is never 0; any depth keeps 1 of 65,535
-        mask = cv2.imread(str(file), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
-        if mask is None:
-            raise DataError(f"{file} cannot be read as an image. Replace the file.")
-        yield mask.any(axis=-1)
+    # colour drops an alpha channel, which is never 0; any depth keeps 1 of 65,535
+    mask = cv2.imread(str(file), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    if mask is None:
+        raise DataError(f"{file} cannot be read as an image. Replace the file.")
+    return mask
+
+
+def _cells(file):
+    import scipy.io
+
+    try:
+        content = scipy.io.loadmat(file, variable_names=[CELLS])
+    except Exception as error:  # SciPy raises half a dozen kinds for files that are not its own
+        raise DataError(
+            f"{file} is no MATLAB file that can be read ({error}). Save it with `-v7`."
+        ) from error
+    if CELLS not in content or content[CELLS].dtype != object:
+        found = ", ".join(name for name, *_ in scipy.io.whosmat(file)) or "nothing"
+        raise DataError(
+            f"{file} holds {found}. Expected the variable `{CELLS}`, a cell with one mask a frame."
+        )
+    cells = [_bare(cell) for cell in content[CELLS].ravel()]
+    for frame, cell in enumerate(cells):
+        if cell.ndim != 2 or cell.dtype.kind not in "biuf":
+            raise DataError(
+                f"{file}, cell {frame + 1} holds {cell.dtype} of shape {cell.shape}. Expected one "
+                "mask, as high and wide as a frame."
+            )
+    return cells
+
+
+def _bare(cell):
+    """A cell without the cells of one that some tools wrap around it."""
+    while cell.dtype == object and cell.size == 1:
+        cell = np.asarray(cell.item())
+    return cell

@@ -6,14 +6,33 @@ from dataclasses import replace
 from pathlib import Path
 
 from vad_jax.data import synthetic, synthetic_folder
-from vad_jax.data.datasets.ucsd import open_ucsd
+from vad_jax.data.datasets import avenue, shanghaitech, ucf_crime, ucsd
+from vad_jax.data.datasets.places import Truth, truths
+from vad_jax.data.datasets.published import Published
 from vad_jax.data.decoder import frame_rate
 from vad_jax.data.folder import Dataset, Source, open_folder
 from vad_jax.types import DataError
 
-__all__ = ["NAMES", "Dataset", "Source", "open_dataset"]
+__all__ = [
+    "NAMES",
+    "Dataset",
+    "Published",
+    "Source",
+    "Truth",
+    "open_dataset",
+    "published",
+    "truths",
+]
 
-NAMES = ("ucsd_ped1", "ucsd_ped2", "folder", "synthetic")
+NAMES = (
+    "avenue",
+    "shanghaitech",
+    "ucf_crime",
+    "ucsd_ped1",
+    "ucsd_ped2",
+    "folder",
+    "synthetic",
+)
 
 
 def open_dataset(name: str, root: str | Path, *, labels: str | Path | None = None) -> Dataset:
@@ -21,15 +40,22 @@ def open_dataset(name: str, root: str | Path, *, labels: str | Path | None = Non
 
     Args:
       name: one of `NAMES`; `synthetic` is written first where its folder does not exist.
-      root: the folder, or for UCSD also the folder that holds it.
-      labels: file or folder with the truth, instead of what the search would find.
+      root: the folder; for UCSD, Avenue and ShanghaiTech also one that holds it.
+      labels: file or folder with the truth, instead of what the search would find; for Avenue
+        also `masks` or `intervals`, its own two sources.
 
     Raises:
       DataError: an unknown name, or a folder that is missing, empty or of no known layout.
     """
     root = Path(root).expanduser()
     if name in ("ucsd_ped1", "ucsd_ped2"):
-        return open_ucsd(name.removeprefix("ucsd_"), root, labels=labels)
+        return ucsd.open_ucsd(name.removeprefix("ucsd_"), root, labels=labels)
+    if name == "avenue":
+        return avenue.open_avenue(root, labels=labels)
+    if name == "shanghaitech":
+        return shanghaitech.open_shanghaitech(root, labels=labels)
+    if name == "ucf_crime":
+        return ucf_crime.open_ucf_crime(root, labels=labels)
     if name == "synthetic":
         if not root.exists():
             synthetic_folder.write(root)
@@ -37,6 +63,19 @@ def open_dataset(name: str, root: str | Path, *, labels: str | Path | None = Non
     if name == "folder":
         return _with_rate(open_folder(name, root, labels=labels))
     raise DataError(f"No data set is called {name!r}. Known are {', '.join(NAMES)} (data.name).")
+
+
+def published(dataset: Dataset) -> Published | None:
+    """What is published of a data set; None for a user's own folder and the synthetic set."""
+    if dataset.name in ("ucsd_ped1", "ucsd_ped2"):
+        return ucsd.published(dataset.name.removeprefix("ucsd_"), dataset.layout)
+    if dataset.name == "avenue":
+        return avenue.published()
+    if dataset.name == "shanghaitech":
+        return shanghaitech.published()
+    if dataset.name == "ucf_crime":
+        return ucf_crime.published(dataset.root)
+    return None
 
 
 def _with_rate(dataset: Dataset) -> Dataset:

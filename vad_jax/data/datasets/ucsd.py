@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vad_jax.data.folder import (
-    Dataset,
-    Source,
-    Walk,
-    check_root,
-    first_missing,
-    given_labels,
-    shown,
-)
+from vad_jax.data.datasets.places import PARTS, first_of, located
+from vad_jax.data.datasets.published import Part, Published, differences, numbered
+from vad_jax.data.folder import Dataset, Walk, check_root, given_labels, shown
 from vad_jax.types import DataError
 
 FPS = 10.0
-FOLDERS = {"official": ("Train", "Test"), "repacked": ("training", "testing")}
+FOLDERS = {"official": ("Train", "Test"), "repacked": PARTS}
 FIRST = {"official": 1, "repacked": 0}  # number of a video's first image
+PREFIXES = {"official": ("Train", "Test"), "repacked": ("", "")}  # of a video's name
+SIZES = {"ped1": (158, 238), "ped2": (240, 360)}
 COUNTS = {  # frames of each video in natural order: training, testing
     "ped1": ((200,) * 34, (200,) * 36),
     "ped2": (
@@ -25,6 +21,15 @@ COUNTS = {  # frames of each video in natural order: training, testing
         (180, 180, 150, 180, 150, 180, 180, 180, 120, 150, 180, 180),
     ),
 }
+ANOMALOUS = {  # frames of each test video
+    "ped1": (
+        *(93, 126, 110, 138, 147, 191, 175, 94, 48, 140, 96, 71),
+        *(156, 200, 63, 78, 47, 67, 75, 131, 170, 92, 158, 122),
+        *(96, 68, 113, 96, 84, 26, 180, 103, 161, 121, 115, 94),
+    ),
+    "ped2": (120, 86, 146, 150, 129, 159, 135, 180, 120, 150, 180, 93),
+}
+MASKED = (3, 4, 14, 18, 19, 21, 22, 23, 24, 32)  # test videos of Ped1 with official masks
 
 
 def open_ucsd(scene: str, root: Path, *, labels: str | Path | None = None) -> Dataset:
@@ -49,16 +54,19 @@ def open_ucsd(scene: str, root: Path, *, labels: str | Path | None = None) -> Da
             f"{root} has the {layout} layout of UCSD {scene.title()} but no video. "
             f"{test.name}/ holds {shown(e.name for e in test.iterdir()) if test.is_dir() else '-'}."
         )
-    published = dict(zip((train.name, test.name), COUNTS[scene], strict=True))
-    for part, found in ((train.name, training), (test.name, testing)):
-        walk.notes += _differences(part, found, published[part], FIRST[layout])
+    counts = published(scene, layout)
+    for part, found, known in (
+        (train.name, training, counts.training),
+        (test.name, testing, counts.testing),
+    ):
+        walk.notes += differences(part, found, known, first=counts.first)
     return Dataset(
         name=f"ucsd_{scene}",
         layout=layout,
         root=root,
         training=training,
         testing=testing,
-        labels=given_labels(labels) if labels else _labels(scene, root, test),
+        labels=given_labels(labels) if labels else first_of(f"ucsd_{scene}", root, test),
         masks=_masks(layout, root, test),
         fps=FPS,
         ignored=walk.ignored,
@@ -66,44 +74,37 @@ def open_ucsd(scene: str, root: Path, *, labels: str | Path | None = None) -> Da
     )
 
 
+def published(scene: str, layout: str) -> Published:
+    """What is published of a scene, under the names that a layout gives the videos."""
+    train, test = (
+        Part(len(counts), sum(counts), numbered(prefix, counts))
+        for prefix, counts in zip(PREFIXES[layout], COUNTS[scene], strict=True)
+    )
+    anomalous = numbered(PREFIXES[layout][1], ANOMALOUS[scene])
+    partly = scene == "ped1" and layout == "official"
+    return Published(
+        training=train,
+        testing=test,
+        size=SIZES[scene],
+        grey=True,
+        first=FIRST[layout],
+        anomalous={"labels": anomalous, "masks": anomalous},
+        masked=tuple(f"Test{number}" for number in MASKED) if partly else None,
+        remarks=("Only 10 of Ped1's 36 test videos have official masks.",) if partly else (),
+    )
+
+
 def _locate(scene: str, root: Path) -> tuple[Path, str]:
     names = (f"UCSD{scene}", scene, f"ucsd_{scene}")
-    places = (root, *(root / name for name in names))
-    places += tuple(root / "UCSD_Anomaly_Dataset.v1p2" / name for name in names)
-    for place in places:
-        for layout, folders in FOLDERS.items():
-            if any((place / name).is_dir() for name in folders):
-                return place, layout
+    archive = tuple(f"UCSD_Anomaly_Dataset.v1p2/{name}" for name in names)
+    place = located(root, (*names, *archive), FOLDERS)
+    if place:
+        return place
     raise DataError(
         f"{root} is not UCSD {scene.title()}. Looked for Train/ and Test/ (official) or training/ "
         f"and testing/ (repacked), there or in {', '.join(names)}; found "
         f"{shown(entry.name for entry in root.iterdir())}."
     )
-
-
-def _differences(
-    part: str, found: tuple[Source, ...], counts: tuple[int, ...], first: int
-) -> list[str]:
-    notes = []
-    if len(found) != len(counts):
-        notes.append(f"{part}: {len(found)} videos, {len(counts)} published")
-    for source, frames in zip(found, counts, strict=False):
-        here = len(source.images or ())
-        if here != frames:
-            missing = first_missing(source, first=first, frames=frames)
-            notes.append(
-                f"{part} {source.name}: {here} frames, {frames} published"
-                + (f", first missing {missing}" if missing else "")
-            )
-    return notes
-
-
-def _labels(scene: str, root: Path, test: Path) -> Path | None:
-    for name in (f"UCSD{scene}.m", f"{scene}.mat", f"frame_labels_{scene}.npy"):
-        for folder in (root, test, root / "labels", root.parent):
-            if (folder / name).is_file():
-                return folder / name
-    return None
 
 
 def _masks(layout: str, root: Path, test: Path) -> Path | None:

@@ -1,0 +1,143 @@
+"""CUHK Avenue: the official archive of films, and the repacked one of frames.
+
+Two sources say which frames are anomalous and differ on 441 of them: the pixel masks of the
+archive, and the intervals of the future-frame papers, which bridge short gaps. Where the masks are
+there they are the truth; `labels="intervals"` takes the others.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vad_jax.data.datasets.places import PARTS, first_of, located
+from vad_jax.data.datasets.published import Part, Published, differences, numbered
+from vad_jax.data.folder import Dataset, Walk, check_root, given_labels, shown
+from vad_jax.types import DataError
+
+FPS = 25.0
+SIZE = (360, 640)
+FOLDERS = {"official": ("training_videos", "testing_videos"), "repacked": PARTS}
+NAMES = ("avenue", "Avenue", "Avenue Dataset", "Avenue_Dataset", "avenue_dataset")
+MASKS = "testing_label_mask"
+TRAINING_VIDEOS, TRAINING_FRAMES = 16, 15_328
+TESTING = (  # frames, anomalous by the masks, anomalous by the intervals
+    (1439, 408, 451),
+    (1211, 89, 139),
+    (923, 87, 87),
+    (947, 93, 93),
+    (1007, 318, 318),
+    (1283, 429, 433),
+    (605, 123, 105),
+    (36, 36, 10),
+    (1175, 289, 333),
+    (841, 133, 161),
+    (472, 144, 183),
+    (1271, 190, 249),
+    (549, 75, 81),
+    (507, 74, 73),
+    (1001, 90, 90),
+    (740, 109, 99),
+    (426, 384, 358),
+    (294, 294, 265),
+    (248, 140, 132),
+    (273, 154, 154),
+    (76, 53, 53),
+)
+DIFFERING = 441  # frames on which masks and intervals differ
+UNCLEAN = (  # HF2-VAD's notes: training video, first and last frame, what is seen
+    ("02", 311, 521, "wrong direction"),
+    ("02", 771, 831, "running"),
+    ("04", 1460, 1510, "abnormal"),
+    ("07", 741, 900, "abnormal"),
+)
+
+
+def open_avenue(root: Path, *, labels: str | Path | None = None) -> Dataset:
+    """CUHK Avenue in either layout, compared with its published counts.
+
+    Args:
+      root: its folder, or one that holds it.
+      labels: `masks` or `intervals` for one of the set's own two sources, or a user's own path;
+        without it masks where they are there, else intervals.
+
+    Raises:
+      DataError: no folder, neither layout, names that cannot be ordered, or a source of labels
+        that is not there.
+    """
+    check_root(root)
+    place = located(root, NAMES, FOLDERS)
+    if not place:
+        raise DataError(
+            f"{root} is not CUHK Avenue. Looked for training_videos/ and testing_videos/ (official)"
+            f" or training/ and testing/ (repacked), there or in {', '.join(NAMES)}; found "
+            f"{shown(entry.name for entry in root.iterdir())}."
+        )
+    root, layout = place
+    walk = Walk(root)
+    walk.entries(root)
+    train, test = (root / name for name in FOLDERS[layout])
+    training, testing = walk.part(train), walk.part(test)
+    if not training and not testing:
+        raise DataError(
+            f"{root} has the {layout} layout of CUHK Avenue but no video. {test.name}/ holds "
+            f"{shown(entry.name for entry in test.iterdir()) if test.is_dir() else '-'}."
+        )
+    counts = published()
+    walk.notes += differences(train.name, training, counts.training, first=counts.first)
+    walk.notes += differences(test.name, testing, counts.testing, first=counts.first)
+    masks = _masks(root, test)
+    return Dataset(
+        name="avenue",
+        layout=layout,
+        root=root,
+        training=training,
+        testing=testing,
+        labels=_labels(labels, root, masks, first_of("avenue", root, test)),
+        masks=masks,
+        fps=FPS,
+        ignored=walk.ignored,
+        notes=tuple(walk.notes),
+    )
+
+
+def published() -> Published:
+    """What is published; of the training videos' lengths only the sum is."""
+    frames, masks, intervals = (numbered("", counts) for counts in zip(*TESTING, strict=True))
+    return Published(
+        training=Part(TRAINING_VIDEOS, TRAINING_FRAMES, numbered("", (None,) * TRAINING_VIDEOS)),
+        testing=Part(len(frames), sum(frames.values()), frames),
+        size=SIZE,
+        anomalous={"labels": intervals, "masks": masks},
+        disagreements={frozenset(("labels", "masks")): DIFFERING},
+        remarks=tuple(
+            f"Training video {video} is not clean: frames {first} to {last}, {seen}."
+            for video, first, last, seen in UNCLEAN
+        ),
+    )
+
+
+def _masks(root: Path, test: Path) -> Path | None:
+    places = (root, root.parent, test)
+    folders = [place / "ground_truth_demo" / MASKS for place in places]
+    folders += [place / MASKS for place in places]
+    folders += [test / "masks", root / "masks"]
+    return next((folder for folder in folders if folder.is_dir()), None)
+
+
+def _labels(
+    asked: str | Path | None, root: Path, masks: Path | None, intervals: Path | None
+) -> Path | None:
+    if asked is None:
+        return masks or intervals
+    if str(asked) == "masks":
+        found, looked_for = masks, f"ground_truth_demo/{MASKS}/"
+    elif str(asked) == "intervals":
+        found, looked_for = intervals, "avenue.mat or frame_labels_avenue.npy"
+    else:
+        return given_labels(asked)
+    if found is None:
+        raise DataError(
+            f"{root} has no {asked}: looked for {looked_for} there and beside it. Give their path "
+            "(data.labels, --labels)."
+        )
+    return found
