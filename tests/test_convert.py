@@ -8,6 +8,7 @@ import vad_jax
 from vad_jax.convert import convert
 from vad_jax.evaluate import evaluate
 from vad_jax.interop import torch as names
+from vad_jax.learning import loop
 from vad_jax.types import CheckpointError, DataError
 
 
@@ -49,11 +50,26 @@ def test_training_takes_it_for_complete(given, run_config, tmp_path):
     jax.tree.map(np.testing.assert_array_equal, loaded.variables, detector.variables)
 
 
-def test_a_workdir_with_checkpoints_is_not_written_over(given, run_config, tmp_path):
+def test_a_workdir_with_other_checkpoints_is_not_written_over(given, run_config, tmp_path):
     folder, _ = given
     convert(run_config(), folder / "state.npz", tmp_path / "run", memory=folder / "items.npy")
-    with pytest.raises(CheckpointError, match="holds a checkpoint already"):
+    with pytest.raises(CheckpointError, match="holds another checkpoint already"):
         convert(run_config(), folder / "state.npz", tmp_path / "run")
+
+
+def test_an_interrupted_conversion_goes_on(given, run_config, tmp_path, monkeypatch):
+    folder, detector = given
+    arguments = run_config(), folder / "state.npz", tmp_path / "run"
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "_measure_normal", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        convert(*arguments, memory=folder / "items.npy")
+    monkeypatch.undo()
+    convert(*arguments, memory=folder / "items.npy")
+    assert vad_jax.load(tmp_path / "run").statistics == detector.statistics
 
 
 def test_tensors_of_another_width_are_named(given, run_config, tmp_path):

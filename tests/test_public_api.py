@@ -30,9 +30,10 @@ BY_PLACE = {
     "evaluation.label_files.read_csv.fps": "data like the lengths; all readers are called alike",
     "evaluation.summary.summarise.frames": "data like the scores",
     "evaluation.tables.mark.metric": "the last step of a path into the metrics",
+    "evaluation.foreign.read_foreign.labels": "data like the scores",
+    "files.whole.mode": "as in `open`",
     "learning.workdir.locked.flag": "names the folder before it",
     "learning.mesh.make.devices": "what the mesh is made of",
-    "score.score.options": "the record of all options",
     "types.unchanged.statistics": "`begin` of a stage: (variables, statistics)",
 }
 

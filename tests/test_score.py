@@ -14,8 +14,8 @@ import pytest
 from support import films
 
 import vad_jax
-from vad_jax.score import Options, score
-from vad_jax.types import CheckpointError, DataError
+from vad_jax.score import score
+from vad_jax.types import CheckpointError, ConfigError, DataError
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -104,7 +104,9 @@ def test_what_is_done_is_not_done_again(workdir, folder, tmp_path):
     (out / "c.csv").write_text("")  # damaged
     assert score(workdir, folder, out)["videos"] == 2
     assert len(rows(out / "b.csv")) == 10
-    assert score(workdir, folder, out, Options(threshold=1.0))["videos"] == 3, "other options"
+    assert score(workdir, folder, out, fps=2.0)["videos"] == 1, "only pictures have no rate"
+    assert score(workdir, folder, out, fps=2.0, overlay=True)["videos"] == 3
+    assert score(workdir, folder, out, fps=2.0)["videos"] == 0
 
 
 def test_a_stopped_run_goes_on_behind_the_last_video_it_finished(workdir, folder, tmp_path):
@@ -127,17 +129,109 @@ def test_a_stopped_run_goes_on_behind_the_last_video_it_finished(workdir, folder
     assert (again["videos"], again["skipped"]) == (1, 2)
 
 
-def test_a_damaged_manifest_means_scoring_again(workdir, tmp_path, caplog):
+@pytest.mark.parametrize("content", ['{"vid', '{"videos": {"a": {"x": 1}}, "begun": []}', "[]"])
+def test_a_damaged_manifest_is_named(workdir, tmp_path, content):
     path = films.write(tmp_path / "a.avi")
     score(workdir, path, tmp_path / "out")
-    (tmp_path / "out" / "manifest.json").write_text('{"vid')
-    assert score(workdir, path, tmp_path / "out")["videos"] == 1
-    assert "manifest.json is damaged" in caplog.text
+    (tmp_path / "out" / "manifest.json").write_text(content)
+    with pytest.raises(CheckpointError, match=r"manifest.json is damaged"):
+        score(workdir, path, tmp_path / "out")
+
+
+# Nothing of the user's is written over
+
+
+def test_a_file_that_is_there_already_is_not_written_over(workdir, tmp_path):
+    path = films.write(tmp_path / "a.mp4")
+    before = path.read_bytes()
+    with pytest.raises(DataError, match=r"a\.mp4 is there and was not written by this command"):
+        score(workdir, path, tmp_path, overlay=True)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a.csv").write_text("labels of someone")
+    with pytest.raises(DataError, match=r"a\.csv is there and was not written"):
+        score(workdir, path, tmp_path / "out")
+    assert path.read_bytes() == before
+    assert (tmp_path / "out" / "a.csv").read_text() == "labels of someone"
+
+
+def test_the_output_does_not_lie_in_the_source(workdir, folder):
+    for output in (folder, folder / "scored"):
+        with pytest.raises(ConfigError, match="lies in the source"):
+            score(workdir, folder, output)
+
+
+def test_two_videos_of_one_name_do_not_replace_each_other(workdir, tmp_path):
+    for day in ("monday", "tuesday"):
+        (tmp_path / day).mkdir()
+    first = films.write(tmp_path / "monday" / "cam.avi", frames=9)
+    second = films.write(tmp_path / "tuesday" / "cam.avi", frames=11)
+    score(workdir, first, tmp_path / "out")
+    with pytest.raises(DataError, match=r"another video of this name, .*monday/cam\.avi"):
+        score(workdir, second, tmp_path / "out")
+    assert len(rows(tmp_path / "out" / "cam.csv")) == 9
+
+
+def test_a_video_that_was_replaced_by_a_bad_one_leaves_no_old_scores(workdir, folder, tmp_path):
+    (folder / "bad.mp4").unlink()
+    score(workdir, folder, tmp_path / "out")
+    (folder / "b.avi").write_text("no film any more")
+    found = score(workdir, folder, tmp_path / "out")
+    assert "Video b" in found["left_out"][0]
+    assert not (tmp_path / "out" / "b.csv").exists()
+
+
+def test_a_video_that_grows_while_it_is_scored_is_named(workdir, tmp_path, monkeypatch):
+    path = films.write(tmp_path / "a.avi", frames=9)
+    fused = vad_jax.Detector.fused
+
+    def grows(self, *arguments, **options):
+        films.write(path, frames=14)
+        return fused(self, *arguments, **options)
+
+    monkeypatch.setattr(vad_jax.Detector, "fused", grows)
+    with pytest.raises(DataError, match="Video a changed while it was scored"):
+        score(workdir, path, tmp_path / "out")
+    monkeypatch.undo()
+    assert score(workdir, path, tmp_path / "out")["frames"] == 14
+
+
+def test_a_dangling_link_is_named_and_the_others_are_done(workdir, folder, tmp_path):
+    (folder / "bad.mp4").unlink()
+    (folder / "c" / "005.png").unlink()
+    (folder / "c" / "005.png").symlink_to(folder / "nowhere.png")
+    found = score(workdir, folder, tmp_path / "out")
+    assert found["videos"] == 2
+    assert "005.png cannot be read" in found["left_out"][0]
+
+
+def test_a_folder_whose_pictures_are_all_broken_is_named_with_an_overlay_too(
+    workdir, folder, tmp_path
+):
+    for path in (folder / "c").iterdir():
+        path.write_bytes(b"")
+    (folder / "bad.mp4").unlink()
+    found = score(workdir, folder, tmp_path / "out", overlay=True)
+    assert found["videos"] == 2
+    assert "c has no readable frame to draw" in found["left_out"][0]
+
+
+def test_the_folder_one_stands_in_has_a_name(workdir, folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(folder / "c")
+    score(workdir, ".", tmp_path / "out")
+    assert (tmp_path / "out" / "c.csv").is_file()
+
+
+def test_a_threshold_without_an_overlay_is_refused(workdir, tmp_path):
+    with pytest.raises(ConfigError, match="give --overlay, too"):
+        score(workdir, films.write(tmp_path / "a.avi"), tmp_path / "out", threshold=1.0)
+
+
+# What is drawn
 
 
 def test_the_overlay_has_every_frame_and_the_curve(workdir, tmp_path):
     path = films.write(tmp_path / "a.mp4", frames=15, size=(47, 61), fps=10)
-    score(workdir, path, tmp_path / "out", Options(overlay=True, threshold=-100.0))
+    score(workdir, path, tmp_path / "out", overlay=True, threshold=-100.0)
     capture, frames = cv2.VideoCapture(str(tmp_path / "out" / "a.mp4")), []
     assert capture.get(cv2.CAP_PROP_FPS) == 10
     while (answer := capture.read())[0]:
@@ -160,18 +254,26 @@ def test_regions_lie_where_the_error_is(workdir):
     maps = np.zeros((2, 1, 16, 16), np.float32)
     maps[1, 0, 4:8, 8:12] = 1.0
     regions(np.array([0, 1]), Scores(parts={}, maps=maps))
-    (first, none), (second, boxes) = regions.by_frame()
-    assert (first, second) == (4, 5), "the frame that a window scores"
+    (start, first, none), (_, second, boxes) = regions.by_window()
+    assert (start, first, second) == (0, 4, 5), "the frame that a window scores"
     assert none == []
     ((x, y, w, h),) = boxes
     assert (x, y) == (7 / 16, 3 / 16)
     assert (w, h) == (6 / 16, 6 / 16)
 
 
+def test_windows_that_share_a_frame_all_add_their_boxes():
+    from vad_jax.overlay import _in_step
+
+    boxes = _in_step([(0, 0, ["a"]), (0, 1, ["b"]), (1, 1, ["c"]), (1, 2, ["d"]), (2, 2, ["e"])])
+    assert [boxes(number) for number in range(4)] == [["a"], ["b", "c"], ["d", "e"], []]
+
+
 def test_a_broken_frame_has_no_score_and_is_named(workdir, folder, tmp_path):
     (folder / "c" / "005.png").write_bytes(b"")
     found = score(workdir, folder / "c", tmp_path / "out")
-    assert any("frame 5" in line for line in found["left_out"])
+    (line,) = found["left_out"]
+    assert "1 frames cannot be read, the first: Video c, frame 5" in line
     assert np.isfinite(scores(tmp_path / "out" / "c.csv")).tolist() == [False] * 4 + [
         True,
         False,
@@ -189,7 +291,7 @@ def test_a_film_shorter_than_a_window_has_rows_without_scores(workdir, tmp_path,
 
 
 def test_pictures_can_be_given_a_rate(workdir, folder, tmp_path):
-    score(workdir, folder / "c", tmp_path / "out", Options(fps=2.0))
+    score(workdir, folder / "c", tmp_path / "out", fps=2.0)
     assert [row["seconds"] for row in rows(tmp_path / "out" / "c.csv")][:3] == [
         "0.000",
         "0.500",
@@ -233,14 +335,22 @@ def fill(folder, *, leave):
     (folder / "filler").write_bytes(bytes(shutil.disk_usage(folder).free - leave))
 
 
-def test_a_full_disk_is_named_and_leaves_no_half_file(workdir, tmp_path, small_disk):
-    path = films.write(tmp_path / "a.avi")
-    fill(small_disk, leave=4 << 10)
-    done = command(f"--workdir={workdir}", f"--source={path}", f"--output={small_disk / 'out'}")
-    assert done.returncode == 2
-    assert "No space left on device" in done.stderr
+@pytest.mark.parametrize("overlay", [False, True])
+def test_a_full_disk_is_named_and_leaves_no_half_file(workdir, tmp_path, small_disk, overlay):
+    path = films.write(tmp_path / "a.avi", frames=200, size=(240, 320))
+    fill(small_disk, leave=(64 if overlay else 4) << 10)
+    done = command(
+        f"--workdir={workdir}", f"--source={path}", f"--output={small_disk / 'out'}",
+        f"--overlay={overlay}",
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert re.search(r"out/\S+: (No space left on device|not all frames)", done.stderr)
     assert "Traceback" not in done.stderr
-    assert not list((small_disk / "out").glob("*.csv"))
+    left = {path.name for path in (small_disk / "out").iterdir()}
+    assert left <= {"lock", "manifest.json", "a.csv"}
+    (small_disk / "filler").unlink()
+    again = score(workdir, path, small_disk / "out", overlay=overlay)
+    assert (again["videos"], again["left_out"]) == (1, [])
 
 
 @pytest.mark.slow
@@ -251,7 +361,7 @@ def test_an_hour_needs_no_more_memory_than_a_minute(workdir, tmp_path):
         path = films.write(tmp_path / f"{frames}.avi", frames=frames, size=(24, 32), fps=25)
         code = (
             "import sys; from pathlib import Path; from vad_jax import score\n"
-            "score.score(*sys.argv[1:4], score.Options(overlay=True))\n"
+            "score.score(*sys.argv[1:4], overlay=True)\n"
             "print([l for l in Path('/proc/self/status').read_text().splitlines() if 'VmHWM' in l])"
         )
         out = subprocess.run(

@@ -89,6 +89,9 @@ def _parse(argv: Sequence[str]) -> list[str]:
             if not equals:
                 raise ConfigError(f"{argument}: write {_PREFIX}{key}=VALUE.")
             overrides[key] = value
+        elif argument.startswith("--"):
+            name, equals, value = argument.partition("=")
+            kept.append(name.replace("-", "_").replace("__", "--", 1) + equals + value)
         else:
             kept.append(argument)
     _OVERRIDES.update(overrides)
@@ -114,7 +117,7 @@ def _guarded(main: Callable[[], Outcome]) -> None:
     except VadError as error:
         _stop(error)
     except KeyboardInterrupt:
-        said = "Stopped. The same command goes on from the last checkpoint, if there is one."
+        said = "Stopped. The same command goes on from what is saved."
         print(said, file=sys.stderr, flush=True)
         os._exit(3)  # at once: taking Python down while XLA compiles in a thread crashes
     except OSError as error:
@@ -140,9 +143,7 @@ def until_signal() -> Iterator[Callable[[], bool]]:
         if asked:
             raise KeyboardInterrupt
         asked.append(number)
-        print(
-            "Stopping after this step, which is saved; again: at once.", file=sys.stderr, flush=True
-        )
+        print("Stopping as soon as all is saved; again: at once.", file=sys.stderr, flush=True)
 
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
@@ -179,6 +180,12 @@ def _prepare() -> None:
 def _stop(error: VadError) -> None:
     print(f"{type(error).__name__}: {error}", file=sys.stderr)
     sys.exit(error.exit_code)
+
+
+def command_line(module: str, given: dict[str, Any]) -> str:
+    """The command that does the same again: what was given of its flags."""
+    written = (f"--{name}" if v is True else f"--{name}={v}" for name, v in given.items() if v)
+    return f"python -m vad_jax.{module} " + " ".join(written)
 
 
 def config_of(path: str) -> ml_collections.ConfigDict:

@@ -10,7 +10,7 @@ import importlib
 import json
 import math
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import ml_collections
@@ -65,10 +65,10 @@ def module(method: str) -> types.ModuleType:
     Raises:
       ConfigError: there is no such method.
     """
-    return imported(
-        f"vad_jax.methods.{method}",
-        f"method = {method!r}: there is no vad_jax/methods/{method}.py.",
-    )
+    otherwise = f"method = {method!r}: there is no vad_jax/methods/{method}.py."
+    if not str(method).isidentifier():  # it may come from a stranger's workdir
+        raise ConfigError(otherwise)
+    return imported(f"vad_jax.methods.{method}", otherwise)
 
 
 def imported(name: str, otherwise: str) -> types.ModuleType:
@@ -180,18 +180,34 @@ def difference(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
 
 
 def digest(config: Mapping[str, Any], data_identity: str) -> str:
-    """SHA-256 over all that decides what a run computes: not paths, workdir or evaluation."""
-    content = json.dumps([_hashed(flatten(config)), data_identity], sort_keys=True)
+    """SHA-256 over all that decides what a run computes: not paths, workdir or evaluation.
+
+    The length of a stage counts only where the rate depends on it: with a constant rate a longer
+    run goes on where a shorter one ended.
+    """
+    flat = _hashed(flatten(config))
+    for stage in config["stages"]:
+        if flat[f"stages.{stage}.schedule"] == "constant":
+            del flat[f"stages.{stage}.epochs"], flat[f"stages.{stage}.steps"]
+    content = json.dumps([flat, data_identity], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
+
+
+def recipe(config: Mapping[str, Any]) -> str:
+    """SHA-256 over what training and evaluation do, but for the seed: equal for repetitions."""
+    flat = flatten(config)
+    outside = (*_OUTSIDE_HASH, "seed")
+    kept = {key: value for key, value in flat.items() if not _within(key, outside)}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+
+
+def _within(key: str, sections: Sequence[str]) -> bool:
+    return any(key == name or key.startswith(name + ".") for name in sections)
 
 
 def _hashed(flat: Mapping[str, Any]) -> dict[str, Any]:
     outside = (*_OUTSIDE_HASH, *module(flat["method"]).EVALUATION)
-    return {
-        key: value
-        for key, value in flat.items()
-        if not any(key == name or key.startswith(name + ".") for name in outside)
-    }
+    return {key: value for key, value in flat.items() if not _within(key, outside)}
 
 
 def to_json(config: ml_collections.ConfigDict) -> str:

@@ -191,6 +191,7 @@ def load(folder: str | Path) -> Detector:
     variables, position = checkpoint.read_variables(
         folder / "checkpoints" / last.name, _here(shapes)
     )
+    workdir.check_origin(folder, position, workdir.digest(config, data))
     normal = folder / "normal.npz"
     if not normal.exists():
         raise CheckpointError(

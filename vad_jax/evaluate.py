@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,11 @@ log = logging.getLogger("vad_jax.evaluate")  # __name__ is `__main__` in a comma
 
 
 def evaluate(
-    workdir: str | Path, *, root: str | Path | None = None, labels: str | Path | None = None
+    workdir: str | Path,
+    *,
+    root: str | Path | None = None,
+    labels: str | Path | None = None,
+    all_frames: bool = False,
 ) -> dict[str, Any]:
     """Scores the test videos, computes every metric under both protocols, writes the report.
 
@@ -35,6 +38,7 @@ def evaluate(
       workdir: of a finished run.
       root: the raw data, where it lies elsewhere than the run's config says.
       labels: a label file or folder instead of the one found beside the videos.
+      all_frames: give the frames before a video's first score that score, as some publications do.
 
     Returns:
       The content of `metrics.json`.
@@ -48,13 +52,15 @@ def evaluate(
     workdir = Path(workdir)
     detector = vad_jax.load(workdir)
     with locked(workdir):
-        return _evaluate(detector, workdir, root, labels)
+        given = {"root": root, "labels": labels, "all_frames": all_frames}
+        return _evaluate(detector, workdir, given)
 
 
-def _evaluate(detector, workdir, root, labels) -> dict[str, Any]:
+def _evaluate(detector, workdir, given) -> dict[str, Any]:
     from vad_jax import evaluation, pictures
     from vad_jax.data import splits
     from vad_jax.data.frames import identity
+    from vad_jax.data.grey import grey_frames, mean_grey
     from vad_jax.learning.workdir import environment
     from vad_jax.scoring import score_videos
     from vad_jax.types import DataError
@@ -62,8 +68,8 @@ def _evaluate(detector, workdir, root, labels) -> dict[str, Any]:
     began = time.perf_counter()
     config = detector.config
     settings = config.data.copy_and_resolve_references()
-    settings.root, settings.labels = str(root or settings.root), labels and str(labels)
-    settings.labels = settings.labels or config.data.labels
+    settings.root = str(given["root"] or settings.root)
+    settings.labels = str(given["labels"]) if given["labels"] else config.data.labels
     if not Path(settings.root).expanduser().exists():
         raise DataError(f"{settings.root} does not exist: say where the data are with --root.")
     dataset = splits.find(settings)
@@ -83,20 +89,20 @@ def _evaluate(detector, workdir, root, labels) -> dict[str, Any]:
             score_videos(detector.method, detector.variables, videos, progress=bar.update)
         )
     left_out = _left_out(windows, videos, dataset, detector.method.inputs)
-    scored = _scored(detector, windows, truth, dataset, identity(videos))
+    scored = _scored(detector, windows, truth, dataset, identity(videos), given["all_frames"])
     evaluation.write_scores(workdir / "scores.npz", scored)
     sources = {source.name: source for source in dataset.testing}
     about = environment()
     metrics = evaluation.summarise(
         scored,
-        (_grey(sources[video.name]) for video in videos),
-        mean_frame=_mean_frame(dataset.training, videos[0].source_size),
+        (grey_frames(sources[video.name]) for video in videos),
+        mean_frame=mean_grey(dataset.training, videos[0].source_size),
         fusion=detector.method.fusion,
         run={
             "config": json.loads(config.to_json_best_effort()),
             "checkpoint": {"step": detector.about["step"], "chosen": "last"},
             "environment": about,
-            "command": _command(workdir, root, labels),
+            "command": cli.command_line("evaluate", {"workdir": workdir, **given}),
             "seconds": round(time.perf_counter() - began, 1),
         },
     )
@@ -109,13 +115,6 @@ def _evaluate(detector, workdir, root, labels) -> dict[str, Any]:
     for line in left_out:
         log.warning("Left out: %s", line)
     return metrics
-
-
-def _command(workdir, root, labels) -> str:
-    """What makes this evaluation again."""
-    given = {"workdir": workdir, "root": root, "labels": labels}
-    flags_given = " ".join(f"--{name}={value}" for name, value in given.items() if value)
-    return f"python -m vad_jax.evaluate {flags_given}"
 
 
 def _lengths(dataset, videos) -> dict[str, int]:
@@ -155,8 +154,9 @@ def _left_out(windows, videos, dataset, spec) -> list[str]:
     return lines
 
 
-def _scored(detector, windows, truth, dataset, data_hash):
+def _scored(detector, windows, truth, dataset, data_hash, all_frames):
     """The frames' parts, labels and scores under both protocols, as `scores.npz` holds them."""
+    from vad_jax import config as configs
     from vad_jax import evaluation
 
     fusion = detector.method.fusion
@@ -180,6 +180,7 @@ def _scored(detector, windows, truth, dataset, data_hash):
                     result=result,
                     smoothed=variant == "smoothed",
                 )
+                value = [evaluation.backwards(video) for video in value] if all_frames else value
                 if result == fusion.default:
                     scores[f"{protocol}_{variant}"] = value
                 else:
@@ -195,50 +196,18 @@ def _scored(detector, windows, truth, dataset, data_hash):
         meta={
             "method": detector.config.method,
             "config_hash": detector.about["digest"],
+            "recipe_hash": configs.recipe(detector.config),
             "checkpoint_step": detector.about["step"],
             "data_hash": data_hash,
             "training_data_hash": detector.about["data"]["identity"],
             "label_source": Path(truth.source).name,
             "label_hash": truth.digest,
             "data": dataset.name,
+            "all_frames": all_frames,
             "fps": dataset.fps,
             "seed": detector.config.seed,
         },
     )
-
-
-def _grey(source) -> Iterator[np.ndarray]:
-    """The raw frames of a video as `[H, W]` grey bytes; a bad one repeats the one before it."""
-    from vad_jax.data.decoder import Decoded
-    from vad_jax.types import DataError
-
-    last, missing = None, 0
-    for picture in Decoded(source, colour="grey"):
-        if isinstance(picture, DataError):
-            missing += 1
-            frames = [] if last is None else [last]
-        else:
-            frame = picture.pixels[..., 0]
-            frames = [frame] * (1 + (missing if last is None else 0))
-            last = frame
-        yield from frames
-
-
-def _mean_frame(sources, size: tuple[int, int]) -> np.ndarray | None:
-    """The mean of all training frames, float64 `[H, W]`; None where their size is another."""
-    from vad_jax.types import DataError
-
-    total, number = 0, 0
-    for source in tqdm(sources, desc="mean frame", unit="video", disable=None, leave=False):
-        try:
-            for frame in _grey(source):
-                if frame.shape != size:
-                    log.warning("Training frames have another size: no control `distance to mean`.")
-                    return None
-                total, number = total + frame.astype(np.float64), number + 1
-        except DataError as error:  # training left the video out, too
-            log.warning("Not in the mean frame: %s", error)
-    return total / number if number else None
 
 
 def outcome(metrics: dict[str, Any] | None) -> cli.Outcome:
@@ -247,43 +216,24 @@ def outcome(metrics: dict[str, Any] | None) -> cli.Outcome:
     return cli.Outcome(metrics, exit_code=3 if partly else 0)
 
 
-def compare(workdirs: Sequence[str | Path], **options: Any) -> dict[str, Any]:
-    """Prints one table of several runs; evaluates those that have no `metrics.json`.
-
-    Args:
-      workdirs: of finished runs.
-      options: for `evaluate`.
-
-    Returns:
-      Name of a run (its folder's) → the content of its `metrics.json`.
-
-    Raises:
-      VadError: two runs of one name, or as `evaluate`.
-    """
-    from vad_jax import evaluation
-    from vad_jax.types import ConfigError
-
-    found = {}
-    for workdir in map(Path, workdirs):
-        name = workdir.resolve().name
-        if name in found:
-            raise ConfigError(f"Two workdirs are called {name}: rename one, tables name runs so.")
-        if not (workdir / "metrics.json").exists():
-            evaluate(workdir, **options)
-        found[name] = evaluation.read_metrics(workdir / "metrics.json")
-    print(evaluation.comparison(found))
-    return found
-
-
 def main() -> cli.Outcome:
+    from vad_jax.comparison import compare
+    from vad_jax.foreign import evaluate_scores
     from vad_jax.types import ConfigError
 
     given = flags.FLAGS
-    if not given.workdir:
-        raise ConfigError("Give the run's folder: --workdir=runs/NAME.")
-    options = {"root": given.root, "labels": given.labels}
+    if bool(given.workdir) == bool(given.scores):
+        raise ConfigError("Give the run's folder, --workdir=runs/NAME, or --scores=FILE.npz.")
+    if given.scores:
+        output = given.output or Path(given.scores).with_suffix("")
+        options = {"data": given.data, "lower_is_stranger": given.lower_is_stranger}
+        places = {"labels": given.labels, "root": given.root}
+        return outcome(evaluate_scores(given.scores, output, **options, **places))
+    options = {"root": given.root, "labels": given.labels, "all_frames": given.all_frames}
     if len(given.workdir) > 1:
-        return cli.Outcome(compare(given.workdir, **options))
+        found = compare(given.workdir, **options)
+        partly = any(metrics["data"]["left_out"] for metrics in found.values())
+        return cli.Outcome(found, exit_code=3 if partly else 0)
     return outcome(evaluate(given.workdir[0], **options))
 
 
@@ -291,4 +241,11 @@ if __name__ == "__main__":
     flags.DEFINE_list("workdir", None, "Folder of a finished run, or several with commas.")
     flags.DEFINE_string("root", None, "The raw data, where it lies elsewhere than in training.")
     flags.DEFINE_string("labels", None, "Label file or folder instead of the one found.")
+    flags.DEFINE_bool(
+        "all_frames", False, "Give the frames before a video's first score that score, as some do."
+    )
+    flags.DEFINE_string("scores", None, "Scores from elsewhere (.npz) instead of a run.")
+    flags.DEFINE_string("output", None, "With --scores: where the files go; default beside it.")
+    flags.DEFINE_string("data", "folder", "With --scores and --root: which data set lies there.")
+    flags.DEFINE_bool("lower_is_stranger", False, "With --scores: they fall where it is strange.")
     cli.run(main)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
+import os
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from vad_jax.data.decoder import Decoded, frame_rate
+from vad_jax.data.decoder import Decoded, frame_rate, stated
 from vad_jax.data.folder import Source
 from vad_jax.detector import Detector
 from vad_jax.types import DataError, Scores
@@ -37,15 +40,16 @@ class Regions:
         if scores.maps is None or not np.isfinite(self._level):
             return
         maps = np.asarray(scores.maps, np.float32)[: len(first)]
-        for start, window in zip(first, maps, strict=True):
+        for start, window in zip(first.tolist(), maps, strict=True):
             for offset, error in zip(self._spec.scored, window, strict=True):
-                boxes = _boxes(error > self._level)
-                self._file.write(
-                    json.dumps([int(start) + self._spec.stride * offset, boxes]) + "\n"
-                )
+                found = [start, start + self._spec.stride * offset, _boxes(error > self._level)]
+                self._file.write(json.dumps(found) + "\n")
 
-    def by_frame(self) -> Iterator[tuple[int, list[list[float]]]]:
-        """(frame, boxes) in the order in which they came; boxes as x, y, w, h in parts of 1."""
+    def by_window(self) -> Iterator[tuple[int, int, list[list[float]]]]:
+        """(first frame of the window, frame, its boxes) in order of the windows.
+
+        Boxes are x, y, w, h in parts of 1.
+        """
         self._file.seek(0)
         return map(json.loads, self._file)
 
@@ -79,17 +83,21 @@ def draw(
       values: its scores `[F]`, NaN where there is none.
       regions: of its frames.
       threshold: a line in the curve; frames above it have a red frame.
-      fps: of the mp4; by default the source's, else 25.
+      fps: of the mp4; by default what the source states, else 25.
 
     Raises:
-      DataError: the mp4 cannot be written.
+      DataError: no frame can be read, or OpenCV opens no mp4 there.
+      OSError: not all frames could be written.
     """
     fps = fps or (source.file and frame_rate(source.file)) or 25.0
-    temporary = path.with_name(path.stem + ".part.mp4")
-    boxes, curve = _in_step(regions.by_frame()), None
+    fps = fps if 0.1 <= fps <= 1000 else 25.0  # what some files state is no rate
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part.mp4")
+    boxes, curve, drawn = _in_step(regions.by_window()), None, 0
     with contextlib.ExitStack() as stack:
         stack.callback(temporary.unlink, missing_ok=True)
         for number, picture in enumerate(Decoded(source, colour="bgr")):
+            if number == len(values):
+                raise DataError(f"Video {source.name} has more frames than when it was scored.")
             if curve is None:  # a broken frame before the first good one is not drawn
                 if isinstance(picture, DataError):
                     continue
@@ -112,26 +120,27 @@ def draw(
             if threshold is not None and values[number] > threshold:
                 cv2.rectangle(frame, (1, 1), (width - 2, height - 2), _RED, 3)
             writer.write(np.concatenate([frame, curve.at(number)]))
+            drawn += 1
+        if curve is None:
+            raise DataError(f"Video {source.name} has no readable frame to draw.")
         writer.release()
-        if not temporary.is_file() or not temporary.stat().st_size:
-            raise DataError(f"{path} cannot be written: is the disk full?")
+        if stated(temporary)[1] != drawn:  # OpenCV says nothing of a failed write
+            free = shutil.disk_usage(path.parent).free
+            raise OSError(errno.ENOSPC, f"not all frames were written ({free} bytes free)", path)
         temporary.replace(path)
 
 
-def _in_step(entries):
+def _in_step(entries) -> Callable[[int], list[list[float]]]:
     """`number → boxes` for numbers that only rise; windows that share a frame all add theirs."""
     entries = iter(entries)
     waiting: dict[int, list] = {}
-    last = -1
+    ahead = next(entries, None)
 
     def boxes(number: int) -> list[list[float]]:
-        nonlocal last
-        while last <= number:
-            entry = next(entries, None)
-            if entry is None:
-                break
-            last = entry[0]
-            waiting.setdefault(last, []).extend(entry[1])
+        nonlocal ahead
+        while ahead and ahead[0] <= number:  # windows that begin later hold later frames alone
+            waiting.setdefault(ahead[1], []).extend(ahead[2])
+            ahead = next(entries, None)
         return waiting.pop(number, [])
 
     return boxes

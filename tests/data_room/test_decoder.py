@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import cv2
@@ -46,6 +48,14 @@ def test_a_turned_film_is_turned_back(tmp_path):
     films.turned(path)
     pictures = list(Decoded(of(path), colour="bgr"))
     assert [picture.pixels.shape for picture in pictures] == [(48, 32, 3)] * 3
+
+
+def test_a_frame_without_a_time_has_none(tmp_path):
+    path = films.write(tmp_path / "a.mpg", frames=12, fps=25, code="PIM1")
+    times = seconds(path)
+    assert len(times) == 12
+    known = [when for when in times if when is not None]
+    assert known == sorted(set(known))
 
 
 @pytest.mark.parametrize("size", [(31, 47), (2, 2), (1, 64)])
@@ -116,20 +126,100 @@ def test_no_list_of_files_or_addresses_is_followed(tmp_path, text):
         list(Decoded(of(path), colour="bgr"))
 
 
-def test_a_decoder_that_is_silent_is_given_up(tmp_path):
+def test_the_list_of_containers_keeps_others_out(tmp_path):
+    """Without it OpenCV opens raw Y4M, and so it would a playlist."""
     path = tmp_path / "a.mp4"
-    os.mkfifo(path)  # nobody writes: opening it never ends
-    with pytest.raises(DataError, match=r"is no file"):
+    path.write_bytes(b"YUV4MPEG2 W16 H16 F25:1 Ip C420\n" + (b"FRAME\n" + bytes(384)) * 3)
+    with pytest.raises(DataError, match="holds no readable frame"):
         list(Decoded(of(path), colour="bgr"))
-    path.unlink()
-    films.write(path)
-    before = set(decoder._idle)
-    stopped = Decoded(of(path), colour="bgr", silence_seconds=0.0)
+    code = (
+        "import cv2, sys\nfrom vad_jax.data import video\nfrom vad_jax.data.folder import Source\n"
+        "from pathlib import Path\n"
+        "print(len(list(video.pictures(Source('a', None, Path(sys.argv[1])), colour='bgr'))))"
+    )
+    plain = subprocess.run(
+        [sys.executable, "-c", code, path], capture_output=True, text=True, check=True
+    )
+    assert plain.stdout.strip() == "3"
+
+
+def test_what_is_no_plain_file_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "a.mp4")  # nobody writes: opening it would never end
+    with pytest.raises(DataError, match="is no file"):
+        list(Decoded(of(tmp_path / "a.mp4"), colour="bgr"))
+
+
+def test_a_decoder_that_hangs_is_given_up_and_killed(tmp_path):
+    path = films.write(tmp_path / "a.mp4", frames=400, size=(240, 320))
+    frames = iter(Decoded(of(path), colour="bgr", silence_seconds=1.0))
+    next(frames)
+    (child,) = _children() - {idle._process.pid for idle in decoder._idle}
+    os.kill(child, signal.SIGSTOP)
     since = time.monotonic()
-    with pytest.raises(DataError, match=r"Video a: its decoder was silent for 0 seconds after 0"):
-        list(stopped)
-    assert time.monotonic() - since < 5
-    assert set(decoder._idle) <= before, "a child that was given up is not used again"
+    with pytest.raises(DataError, match=r"Video a: its decoder was silent for 1 seconds after \d+"):
+        list(frames)
+    assert 0.9 < time.monotonic() - since < 10
+    assert child not in _children()
+
+
+def test_waiting_has_an_end_in_all(tmp_path, monkeypatch):
+    monkeypatch.setattr(decoder, "PATIENCE_SECONDS", (0.0, 0.0))
+    path = films.write(tmp_path / "a.mp4")
+    with pytest.raises(DataError, match="its decoder was silent for 0 seconds after 0 frames"):
+        list(Decoded(of(path), colour="bgr"))
+
+
+def test_an_endless_video_is_given_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(decoder, "MAX_FRAMES", 10)
+    path = films.write(tmp_path / "a.mp4", frames=20)
+    with pytest.raises(DataError, match="does not end and was given up after 10 frames"):
+        list(Decoded(of(path), colour="bgr"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "said"),
+    [
+        (b"F", b"short", "what is no frame"),
+        (b"F", decoder._FRAME.pack(0.0, 4, 4, 3, 4, 4) + bytes(47), "what is no frame"),
+        (b"X", b"", "what is no frame"),
+        (b".", b"{", "what is no ending"),
+        (b".", b'{"error": 3, "note": null, "unreadable": true}', "what is no ending"),
+    ],
+)
+def test_answers_of_a_child_out_of_its_mind_are_not_believed(
+    tmp_path, monkeypatch, kind, body, said
+):
+    monkeypatch.setattr(decoder._Child, "answer", lambda self, seconds: (kind, bytearray(body)))
+    with pytest.raises(DataError, match=f"Video a: its decoder sent {said}"):
+        list(Decoded(of(films.write(tmp_path / "a.mp4")), colour="bgr"))
+
+
+def test_an_idle_child_that_died_is_replaced(tmp_path):
+    path = films.write(tmp_path / "a.mp4", frames=5)
+    assert len(list(Decoded(of(path), colour="bgr"))) == 5
+    for idle in decoder._idle:
+        os.kill(idle._process.pid, signal.SIGKILL)
+        idle._process.wait()
+    assert len(list(Decoded(of(path), colour="bgr"))) == 5
+
+
+def test_a_child_ends_with_a_parent_that_was_killed(tmp_path):
+    path = films.write(tmp_path / "a.mp4", frames=400, size=(240, 320))
+    code = (
+        "import sys, time\nfrom pathlib import Path\n"
+        "from vad_jax.data.decoder import Decoded\nfrom vad_jax.data.folder import Source\n"
+        "frames = iter(Decoded(Source('a', None, Path(sys.argv[1])), colour='bgr'))\n"
+        "next(frames)\nprint('reads', flush=True)\ntime.sleep(60)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code, path], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout.readline() == "reads\n"
+    (child,) = _children(parent.pid)
+    parent.kill()
+    parent.communicate()
+    until = time.monotonic() + 10
+    while os.path.exists(f"/proc/{child}") and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not os.path.exists(f"/proc/{child}")
 
 
 def test_a_decoder_that_dies_is_named_and_the_next_video_is_read(tmp_path):
@@ -143,8 +233,8 @@ def test_a_decoder_that_dies_is_named_and_the_next_video_is_read(tmp_path):
     assert len(list(Decoded(of(path), colour="bgr", size=(8, 8)))) == 400
 
 
-def _children():
-    me = os.getpid()
+def _children(me=None):
+    me = me or os.getpid()
     found = set()
     for entry in os.listdir("/proc"):
         if entry.isdecimal():
@@ -164,7 +254,7 @@ def test_memory_beyond_the_limit_is_refused(tmp_path):
     path = tmp_path / "0.png"
     cv2.imwrite(str(path), np.zeros((6000, 6000), np.uint8))  # 108 MB when it is decoded
     source = Source("large", (path,), None)
-    with pytest.raises(DataError, match=r"Video large.*(GB of memory|cannot be decoded|died)"):
+    with pytest.raises(DataError, match=r"Video large.*more than the 0\.4 GB of memory allowed"):
         list(_strict(Decoded(source, colour="bgr", memory_bytes=400 << 20)))
     assert len(list(_strict(Decoded(source, colour="bgr", size=(8, 8))))) == 1
 

@@ -1,57 +1,106 @@
 """Several runs in one table, from what is on disk."""
 
 import copy
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from vad_jax.evaluate import compare
+from vad_jax import evaluation
+from vad_jax.comparison import compare
 from vad_jax.evaluation import comparison
-from vad_jax.types import ConfigError
+from vad_jax.types import ConfigError, DataError
 
 
-def cells(table):
+def cells(tables, which=0):
+    table = tables.split("\n\n")[which]
     rows = [line.strip("| ").split(" | ") for line in table.splitlines()]
     return {row[0]: row[1:] for row in rows if not row[0].startswith("---")}
 
 
-@pytest.fixture(scope="module")
-def runs(finished_run):
-    """The finished run, a repetition with another seed, and one of another config."""
-    first = finished_run[1]
-    second, other = copy.deepcopy(first), copy.deepcopy(first)
-    second["run"]["config"]["seed"] = 1
-    for protocol in ("paper", "online"):
-        for metric in ("auc_micro", "auc_macro"):
-            second["protocols"][protocol]["raw"][metric]["value"] += 0.04
-    other["run"]["config"]["width"] = 99
-    return {"a": first, "b": second, "c": other}
+def of(scored, *, seed=0, width=16):
+    """What `summarise` makes of scores, with a config."""
+    return evaluation.summarise(scored, run={"seed": seed, "recipe_hash": f"width {width}"})
 
 
-def test_every_run_has_its_line_with_the_figures_of_its_file(runs):
-    found = cells(comparison(runs))
-    value = 100 * runs["a"]["protocols"]["paper"]["raw"]["auc_micro"]["value"]
-    assert found["a"][0] == "0"
-    assert found["a"][1].startswith(f"{value:.1f} (")
-    assert "a, psnr_only" in found
-    assert found["c"][1] == found["a"][1]
+def moved(scored, seed):
+    """Another run on the same frames: the scores with noise."""
+    random = np.random.default_rng(seed)
+    scores = {
+        name: [video + random.normal(size=len(video)) for video in videos]
+        for name, videos in scored.scores.items()
+    }
+    return replace(scored, scores=scores, results={})
 
 
-def test_only_repetitions_are_taken_together(runs):
-    found = cells(comparison(runs))
-    value = 100 * runs["a"]["protocols"]["paper"]["raw"]["auc_micro"]["value"]
-    mean, spread = value + 2, 4 / 2**0.5
-    assert found["mean of 2 seeds"][1] == (
-        f"{mean:.1f} ± {spread:.1f}, {value:.1f} to {value + 4:.1f}"
+@pytest.fixture
+def three(scored):
+    """Two seeds of one config, and a run of another."""
+    scored = replace(scored, results={})
+    files = {"a": scored, "b": moved(scored, 1), "c": moved(scored, 2)}
+    runs = {"a": of(files["a"]), "b": of(files["b"], seed=1), "c": of(files["c"], width=99)}
+    return runs, files
+
+
+def test_every_run_has_its_line_with_the_figures_of_its_file(three):
+    found = cells(comparison(*three))
+    for name in "abc":
+        value = 100 * three[0][name]["protocols"]["paper"]["raw"]["auc_micro"]["value"]
+        assert found[name][1].startswith(f"{value:.1f} ("), name
+
+
+def test_only_repetitions_are_taken_together(three):
+    found = cells(comparison(*three))
+    a, b = (
+        100 * three[0][name]["protocols"]["paper"]["raw"]["auc_micro"]["value"] for name in "ab"
     )
-    assert "mean of 3 seeds" not in found
-    assert "mean of 2 seeds" not in cells(comparison({"a": runs["a"], "c": runs["c"]}))
+    spread = abs(a - b) / 2**0.5
+    said = f"{(a + b) / 2:.1f} ± {spread:.1f}, {min(a, b):.1f} to {max(a, b):.1f}"
+    assert found["mean of 2 seeds"][1] == said
+    assert "interval of 2 seeds" in found
+    assert not [name for name in found if "3 seeds" in name]
 
 
-def test_runs_on_the_same_frames_have_one_line_of_controls(runs):
-    table = comparison(runs)
+def test_the_interval_of_seeds_that_agree_is_that_of_one(three):
+    runs, files = three
+    runs, files = (
+        {"a": runs["a"], "b": copy.deepcopy(runs["a"])},
+        {"a": files["a"], "b": files["a"]},
+    )
+    runs["b"]["run"]["seed"] = 1
+    figure = runs["a"]["protocols"]["paper"]["raw"]["auc_micro"]
+    found = cells(comparison(runs, files))["interval of 2 seeds"][1]
+    assert found == f"{100 * figure['low']:.1f} to {100 * figure['high']:.1f}"
+
+
+def test_differences_are_those_of_the_paired_bootstrap(three):
+    found = cells(comparison(*three), 1)
+    labels = [np.maximum(video, 0) for video in three[1]["a"].labels]
+    for name in "bc":
+        a, b = (three[1][run].scores["paper_raw"] for run in (name, "a"))
+        expected = evaluation.paired_bootstrap(labels, a, b, evaluation.auc_micro)
+        interval = f"({100 * expected.low:+.1f} to {100 * expected.high:+.1f}), p {expected.p:.3f}"
+        assert found[name][0].endswith(interval)
+
+
+def test_a_run_does_not_differ_from_itself(three):
+    runs, files = three
+    runs = {"a": runs["a"], "b": runs["a"]}
+    found = cells(comparison(runs, dict.fromkeys("ab", files["a"])), 1)
+    assert found["b"][0] == "+0.0 (+0.0 to +0.0), p 1.000"
+
+
+def test_runs_on_other_labels_are_not_compared(three):
+    runs, files = three
+    labels = [1 - video for video in files["a"].labels]
+    files["c"] = replace(files["c"], labels=labels)
+    with pytest.raises(DataError, match="c and a were evaluated on other videos or labels"):
+        comparison(runs, files)
+
+
+def test_runs_on_the_same_frames_have_one_line_of_controls(three):
+    table = comparison(*three)
     assert table.count("best control") == 1
-    best = max(row["value"] for row in runs["a"]["controls"]["paper"]["raw"]["auc_micro"].values())
-    assert f"{100 * best:.1f} (" in table.splitlines()[-1]
 
 
 def test_two_runs_of_one_name_are_refused(finished_run):

@@ -113,6 +113,35 @@ def test_a_bomb_is_refused_from_its_header(tmp_path, shape, said):
         read(tmp_path / "a.npy")
 
 
+def test_every_flipped_byte_is_named_or_harmless(tmp_path):
+    """Damage may be noticed or not; it is never a traceback of some library."""
+    np.savez_compressed(tmp_path / "a.npz", **ARRAYS)
+    whole = (tmp_path / "a.npz").read_bytes()
+    noticed = 0
+    for place in range(0, len(whole), 3):
+        damaged = bytearray(whole)
+        damaged[place] ^= 0xFF
+        (tmp_path / "a.npz").write_bytes(damaged)
+        try:
+            read(tmp_path / "a.npz")
+        except DataError:
+            noticed += 1
+    assert noticed > len(whole) / 6
+
+
+def test_a_tensor_that_stands_for_more_than_it_stores_is_refused(tmp_path):
+    torch = pytest.importorskip("torch")
+    torch.save({"w": torch.zeros(1).expand(1 << 20, 1 << 12)}, tmp_path / "a.pt")
+    with pytest.raises(DataError, match="more than 8 GB"):
+        read(tmp_path / "a.pt")
+    torch.save({"w": torch.eye(2).to_sparse()}, tmp_path / "a.pt")
+    with pytest.raises(DataError, match="save dense tensors"):
+        read(tmp_path / "a.pt")
+    torch.save({1: torch.zeros(1)}, tmp_path / "a.pt")
+    with pytest.raises(DataError, match="1 is no name of a tensor"):
+        read(tmp_path / "a.pt")
+
+
 def test_a_safetensors_header_that_lies_is_refused(tmp_path):
     text = json.dumps({"w": {"dtype": "F32", "shape": [4], "data_offsets": [0, 1600]}}).encode()
     (tmp_path / "a.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + bytes(16))

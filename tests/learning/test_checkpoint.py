@@ -138,10 +138,34 @@ def test_symbolic_links_are_refused_before_anything_is_read(tmp_path, monkeypatc
 def test_what_a_killed_process_left_is_swept(tmp_path):
     folder = saved(tmp_path / "c", 20)
     (folder / "40.orbax-checkpoint-tmp").mkdir()
-    (folder / "40.sha256.tmp").write_text("{")
+    (folder / ".40.sha256.json.123.part").write_text("{")
+    (folder / "30").mkdir()  # committed, and killed before its manifest
     (folder / "notes.txt").write_text("a person's")
     Checkpoints(folder)
     assert {p.name for p in folder.iterdir()} == {"20", "20.sha256.json", "notes.txt"}
+
+
+def test_links_above_a_step_are_refused(tmp_path):
+    saved(tmp_path / "elsewhere", 20)
+    (tmp_path / "c").symlink_to(tmp_path / "elsewhere")
+    for take in (Checkpoints, lambda folder: read_variables(folder, VARIABLES)):
+        with pytest.raises(CheckpointError, match="c is a symbolic link"):
+            take(tmp_path / "c")
+
+
+def test_a_step_that_fails_to_restore_for_a_moment_is_not_removed(tmp_path, monkeypatch):
+    folder = saved(tmp_path / "c", 20, 40)
+    restore = ocp.Checkpointer.restore
+
+    def trouble(self, path, *arguments, **options):
+        if path.name == "40":
+            raise OSError(5, "Input/output error")
+        return restore(self, path, *arguments, **options)
+
+    monkeypatch.setattr(ocp.Checkpointer, "restore", trouble)
+    assert Checkpoints(folder).latest(VARIABLES, SLOTS)[2] == position(20)
+    monkeypatch.undo()
+    assert Checkpoints(folder).latest(VARIABLES, SLOTS)[2] == position(40)
 
 
 def test_a_save_that_fails_keeps_the_steps_before_it(tmp_path, monkeypatch):

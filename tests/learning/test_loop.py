@@ -93,9 +93,10 @@ def test_a_stopped_run_goes_on_to_the_same_bits(run_config, tmp_path):
     assert without_times(lines(halves)) == without_times(lines(whole))
 
 
-def test_a_run_stopped_again_and_again_goes_on_to_the_same_bits(run_config, tmp_path, finished_run):
+@pytest.mark.parametrize("log_steps", [1, 7])
+def test_a_run_stopped_again_and_again_goes_on_to_the_same_bits(run_config, tmp_path, log_steps):
     """Wherever it is asked to end: within a line of the log, at its end, at that of an epoch."""
-    config = run_config(evaluate_at_end=False, log_steps=7)
+    config = run_config(evaluate_at_end=False, log_steps=log_steps)
     method, (training, validation) = videos(config)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     for folder in (whole, parts):
@@ -110,14 +111,56 @@ def test_a_run_stopped_again_and_again_goes_on_to_the_same_bits(run_config, tmp_
             self.left -= 1
             return self.left < 0
 
-    for steps in (3, 0, 8, 5):
-        with pytest.raises(Stopped, match="was stopped and saved after step"):
+    for steps, reached in ((3, 4), (0, 5), (8, 14), (8, 23), (5, 29)):
+        with pytest.raises(Stopped, match=rf"was stopped and saved after step {reached} of 46"):
             loop.train(
                 method, config, training, validation, parts, digest="d", stop=AfterSteps(steps)
             )
     resumed = loop.train(method, config, training, validation, parts, digest="d")
     jax.tree.map(np.testing.assert_array_equal, resumed, expected)
     assert without_times(lines(parts)) == without_times(lines(whole))
+
+
+def test_checkpoints_of_another_run_are_refused(run_config, finished_run, tmp_path):
+    config = run_config(stages__train__learning_rate=2e-3, evaluate_at_end=False)
+    train.train(config, tmp_path / "other")
+    shutil.rmtree(tmp_path / "other" / "checkpoints")
+    shutil.copytree(finished_run[0] / "checkpoints", tmp_path / "other" / "checkpoints")
+    for take in (
+        lambda: train.train(config, tmp_path / "other"),
+        lambda: vad_jax.load(tmp_path / "other"),
+    ):
+        with pytest.raises(CheckpointError, match="step 46 was saved by a run of another config"):
+            take()
+
+
+def test_a_lock_that_is_a_link_is_not_written_through(run_config, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "victim").write_text("a person's")
+    (tmp_path / "run" / "lock").symlink_to(tmp_path / "victim")
+    with pytest.raises(CheckpointError, match="run cannot be written"):
+        train.train(run_config(), tmp_path / "run")
+    assert (tmp_path / "victim").read_text() == "a person's"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("config.json", b"[1, 2]"),
+        ("config.json", b"\xff\xfe"),
+        ("config.json", b'{"method": "../x"}'),
+        ("data.json", b"{}"),
+        ("normal.npz", b"PK"),
+    ],
+)
+def test_a_damaged_workdir_is_named(finished_run, tmp_path, name, content):
+    workdir = tmp_path / "run"
+    shutil.copytree(finished_run[0], workdir)
+    (workdir / name).write_bytes(content)
+    with pytest.raises(
+        (CheckpointError, ConfigError), match=r"damaged|there is no vad_jax/methods"
+    ):
+        vad_jax.load(workdir)
 
 
 def test_a_workdir_has_one_process_at_a_time(run_config, finished_run):

@@ -8,6 +8,7 @@ Its memory is limited; one that is silent for too long is killed.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import logging
 import os
@@ -15,6 +16,8 @@ import select
 import struct
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,12 +33,16 @@ from vad_jax.types import DataError
 log = logging.getLogger(__name__)
 
 SILENCE_SECONDS = 60.0  # a frame of 64 megapixels takes one or two
+PATIENCE_SECONDS = 600.0, 10.0  # of waiting for a whole video, and more for each megabyte of it
 MEMORY_BYTES = 4 << 30  # of address space; a 4K H.264 film takes 1.2 GB
+MAX_FRAMES = 10_000_000  # four days at 30 a second
 _HEADER = struct.Struct("<cq")  # kind, bytes that follow
 _FRAME = struct.Struct("<dIIIII")  # seconds (NaN: none), H W C, source height and width
+_ENDINGS = {"error": (str, type(None)), "note": (str, type(None)), "unreadable": (bool,)}
 _PIPE_BYTES = 1 << 20
+_CV_NO_MEMORY = -4  # OpenCV's code
 # A playlist, a list of files or an address inside a file opens nothing else.
-_ONLY_FILES = "protocol_whitelist;file|format_whitelist;" + ",".join(
+ONLY_FILES = "protocol_whitelist;file|format_whitelist;" + ",".join(
     ("mov", "matroska", "webm", "avi", "mpeg", "mpegvideo", "mpegts", "flv", "asf", "h264", "hevc")
 )
 
@@ -61,11 +68,12 @@ class Decoded:
       source: the video.
       colour: order of the channels.
       size: (height, width) to resize to, or None for the video's own.
-      silence_seconds: after so long without a frame the video is given up.
+      silence_seconds: after so long without a frame the video is given up; and after waiting for
+        it ten minutes in all, and ten seconds for each megabyte of its files.
       memory_bytes: address space of the process that decodes.
 
-    Iterating raises `Unreadable` for a video without one readable frame, DataError for a playlist,
-    frames of two sizes, or a decoder that dies or falls silent.
+    Iterating raises `Unreadable` for a video without one readable frame and for a decoder that
+    dies or falls silent, DataError for a playlist or frames of two sizes.
 
     Attributes:
       note: after the last frame: what is amiss with the video's length, or None.
@@ -114,10 +122,15 @@ def iterate(
 
 def frame_rate(path: Path) -> float | None:
     """Frames a second that a video file states, or None."""
-    source = Source(path.stem, None, path)
-    request = _request(source, MEMORY_BYTES) | {"only_rate": True}
-    ((_, body),) = _answers(source, request, SILENCE_SECONDS)
-    return json.loads(body)["rate"]
+    return stated(path)[0]
+
+
+def stated(path: Path) -> tuple[float | None, int]:
+    """Frames a second that a video file states, or None, and how many frames."""
+    request = _request(Source(path.stem, None, path), MEMORY_BYTES) | {"only_stated": True}
+    ((_, body),) = _answers(Source(path.stem, None, path), request, SILENCE_SECONDS)
+    rate, frames = json.loads(body)["stated"]
+    return rate, frames
 
 
 def _request(source: Source, memory_bytes: int) -> dict:
@@ -126,41 +139,83 @@ def _request(source: Source, memory_bytes: int) -> dict:
         "images": source.images and [str(path.absolute()) for path in source.images],
         "file": source.file and str(source.file.absolute()),
         "memory": memory_bytes,
-        "only_rate": False,
+        "only_stated": False,
     }
 
 
 def _answers(source: Source, request: dict, silence: float) -> Iterator[tuple[bytes, bytearray]]:
     """What a child says to a request; the last answer is of kind `.` and holds no error."""
-    try:
-        child = _idle.pop()
-    except IndexError:
-        child = _Child()
-    number, done = 0, False
+    child, number, said = _take(), 0, None
+    left = _patience(source)
     try:
         child.ask(request)
-        while True:
+        while said is None:
             try:
-                kind, body = child.answer(silence)
+                since = time.monotonic()
+                kind, body = child.answer(min(silence, left))
+                left -= time.monotonic() - since
+                if kind == b".":
+                    said = _ending(body)
+                elif number == MAX_FRAMES:
+                    raise _Silent("does not end and was given up")
+                else:
+                    _check(kind, body)
             except _Silent as silent:
-                raise DataError(
+                raise Unreadable(
                     f"Video {source.name}: its decoder {silent} after {number} frames. Convert or "
                     f"replace {source.file or source.images[0].parent}."
                 ) from None
-            if kind == b".":
-                done = True
-                break
-            number += 1
-            yield kind, body
+            if said is None:
+                number += 1
+                yield kind, body
     finally:
-        if done and len(_idle) < (os.cpu_count() or 1):
+        if said and not said["error"] and len(_idle) < (os.cpu_count() or 1):
             _idle.append(child)
-        else:
+        else:  # one that met a bad file is not trusted with the next
             child.end()
-    said = json.loads(body)
     if said["error"]:
         raise (Unreadable if said["unreadable"] else DataError)(said["error"])
     yield kind, body
+
+
+def _patience(source: Source) -> float:
+    base, each = PATIENCE_SECONDS
+    files = source.images if source.images is not None else (source.file,)
+    size = sum(path.stat().st_size for path in files if path.is_file())
+    return base + each * size / 1e6
+
+
+def _take() -> _Child:
+    """A child that waits for a video, or a new one."""
+    while True:
+        try:
+            child = _idle.pop()
+        except IndexError:
+            return _Child()
+        if child.ready():
+            return child
+        child.end()
+
+
+def _check(kind: bytes, body: bytearray) -> None:
+    """Raises `_Silent` for an answer that is neither a frame nor a fault of one."""
+    if kind == b"F" and len(body) >= _FRAME.size:
+        _, height, width, channels, *_ = _FRAME.unpack_from(body)
+        if height * width * channels == len(body) - _FRAME.size and channels in (1, 3):
+            return
+    elif kind == b"B":
+        return
+    raise _Silent("sent what is no frame")
+
+
+def _ending(body: bytearray) -> dict:
+    try:
+        said = json.loads(body)
+        if all(isinstance(said[key], kinds) for key, kinds in _ENDINGS.items()):
+            return said
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise _Silent("sent what is no ending")
 
 
 class _Silent(Exception):
@@ -173,38 +228,43 @@ _idle: list[_Child] = []  # children without a video; they end with this process
 class _Child:
     def __init__(self):
         environment = {
-            "OPENCV_FFMPEG_CAPTURE_OPTIONS": _ONLY_FILES,
+            "OPENCV_FFMPEG_CAPTURE_OPTIONS": ONLY_FILES,
             "OPENCV_FFMPEG_LOGLEVEL": "-8",
             "OPENCV_LOG_LEVEL": "SILENT",
             "OPENBLAS_NUM_THREADS": "1",  # each thread takes address space
             "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
         }
+        self._owner, self._complaints = os.getpid(), tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "vad_jax.data.decoder"],
+            [sys.executable, "-m", "vad_jax.data.decoder", str(self._owner)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=self._complaints,
             env=os.environ | environment,
             start_new_session=True,  # Ctrl-C is for the parent
         )
         self._out = self._process.stdout.fileno()
         _widen(self._out)
 
+    def ready(self) -> bool:
+        """Whether it lives and is ours: after a fork two processes would share its pipes."""
+        return self._owner == os.getpid() and self._process.poll() is None
+
     def ask(self, request: dict) -> None:
         try:
             self._process.stdin.write(json.dumps(request).encode() + b"\n")
             self._process.stdin.flush()
-        except BrokenPipeError:
+        except OSError:
             pass  # its silence says more
 
-    def answer(self, seconds: float) -> tuple[bytes, memoryview]:
+    def answer(self, seconds: float) -> tuple[bytes, bytearray]:
         until = time.monotonic() + seconds
         kind, size = _HEADER.unpack(self._read(_HEADER.size, until, seconds))
         if not 0 <= size <= 4 * MAX_PIXELS:
             raise _Silent(f"sent {size} bytes, which is no frame,")
         return kind, self._read(size, until, seconds)
 
-    def _read(self, size: int, until: float, seconds: float) -> bytes:
+    def _read(self, size: int, until: float, seconds: float) -> bytearray:
         buffer = bytearray(size)
         rest = memoryview(buffer)
         while rest:
@@ -213,16 +273,27 @@ class _Child:
                 raise _Silent(f"was silent for {seconds:g} seconds")
             number = os.readv(self._out, [rest])
             if not number:
-                code = self._process.wait()
-                raise _Silent(f"died ({f'signal {-code}' if code < 0 else f'exit {code}'})")
+                raise _Silent(f"died ({self._cause()})")
             rest = rest[number:]
         return buffer
 
+    def _cause(self) -> str:
+        """The signal or exit code of a dead child, and the last line that it wrote."""
+        code = self._process.wait()
+        said = f"signal {-code}" if code < 0 else f"exit {code}"
+        self._complaints.seek(0)
+        lines = self._complaints.read().decode(errors="replace").strip().splitlines()
+        return f"{said}: {lines[-1]}" if lines and code > 0 else said
+
     def end(self) -> None:
-        self._process.kill()
-        self._process.stdin.close()
-        self._process.stdout.close()
-        self._process.wait()
+        """Kills it; a child of another process is only let go."""
+        if self._owner == os.getpid():
+            self._process.kill()
+        for pipe in (self._process.stdin, self._process.stdout, self._complaints):
+            with contextlib.suppress(OSError):
+                pipe.close()
+        if self._owner == os.getpid():
+            self._process.wait()
 
 
 @atexit.register
@@ -250,32 +321,40 @@ def _picture(body: bytearray) -> Picture:
 # The child
 
 
-def _serve() -> None:
-    """Answers every line of standard input until it ends."""
+def _serve(parent: int) -> None:
+    """Answers every line of standard input until it ends, or its parent."""
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     out = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # what libraries print must not come between the frames
     _widen(out.fileno())
     for line in sys.stdin:
         request = json.loads(line)
-        _limit_memory(request["memory"])
-        said = {"error": None, "unreadable": False, "note": None, "rate": None}
+        said = {"error": None, "unreadable": False, "note": None, "stated": None}
         try:
-            if request["only_rate"]:
-                said["rate"] = video.frame_rate(request["file"])
+            _limit_memory(request["memory"])
+            if request["only_stated"]:
+                said["stated"] = video.stated(request["file"])
             else:
                 said["note"] = _send_all(out, request)
         except DataError as error:
             said |= {"error": str(error), "unreadable": isinstance(error, Unreadable)}
         except BrokenPipeError:
             return
-        except Exception as error:  # OpenCV's, and memory that was refused
+        except Exception as error:
             where = request["file"] or Path(request["images"][0]).parent
-            said["error"] = (
-                f"Video {request['name']}: {where} cannot be decoded within "
-                f"{request['memory'] / 2**30:.1f} GB of memory "
-                f"({type(error).__name__}: {(str(error).strip().splitlines() or [''])[-1]})."
-            )
+            why = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[-1]}"
+            if isinstance(error, MemoryError) or getattr(error, "code", 0) == _CV_NO_MEMORY:
+                why = f"it needs more than the {request['memory'] / 2**30:.1f} GB of memory allowed"
+            said["error"] = f"Video {request['name']}: {where} cannot be decoded, {why}."
+            said["unreadable"] = True
         _send(out, b".", json.dumps(said).encode())
+
+
+def _end_with(parent: int) -> None:
+    """Ends this process soon after its parent is gone, whatever a codec is doing."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(0)
 
 
 def _send_all(out, request: dict) -> str | None:
@@ -313,8 +392,9 @@ def _limit_memory(size: int) -> None:
     import resource
 
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    size = size if hard == resource.RLIM_INFINITY else min(size, hard)
     resource.setrlimit(resource.RLIMIT_AS, (size, hard))
 
 
 if __name__ == "__main__":
-    _serve()
+    _serve(int(sys.argv[1]))

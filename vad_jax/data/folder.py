@@ -283,10 +283,11 @@ def sources(path: Path) -> tuple[Source, ...]:
     Raises:
       DataError: there is nothing of that name, or no video in it.
     """
+    if re.match(r"[A-Za-z][\w+.-]+:/", str(path)):
+        raise DataError(f"{path} is an address: give a file or a folder.")
+    path = path.expanduser().resolve()  # `.` has a name, too
     if path.is_file():
         return (Source(path.stem, None, path),)
-    if "://" in str(path):
-        raise DataError(f"{path} is an address: give a file or a folder.")
     check_root(path)
     walk = Walk(path)
     found = walk.videos(path, skip=frozenset())

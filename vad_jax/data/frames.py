@@ -30,6 +30,7 @@ from vad_jax.types import ConfigError, DataError
 
 log = logging.getLogger(__name__)
 
+REMEDY = "Replace the file, or set data.on_bad_frame=skip to leave such frames and videos out."
 FORMAT = 1  # of a cache entry; part of its key
 THREADS = 4  # each waits for a decoder of its own
 
@@ -112,7 +113,7 @@ def decode(
             return store.frames(source, strict=on_bad_frame == "error")
         except Unreadable as error:
             if on_bad_frame == "error":
-                raise
+                raise Unreadable(f"{error} {REMEDY}") from None
             return error
 
     with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as pool:
@@ -164,7 +165,7 @@ class Store:
             opened = self._open(source, entry)
         frames, faults = opened
         if strict and faults:
-            raise DataError(faults[0])
+            raise DataError(f"{faults[0]} {REMEDY}")
         return frames
 
     def _key(self, source: Source) -> str:
@@ -223,7 +224,7 @@ class Store:
             for position, picture in enumerate(decoded):
                 if isinstance(picture, DataError):
                     if strict:
-                        raise picture
+                        raise DataError(f"{picture} {REMEDY}")
                     broken.append(position)
                     faults.append(str(picture))
                     rows.append(np.zeros((*self.size, 1), np.uint8))

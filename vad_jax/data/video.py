@@ -6,6 +6,7 @@ Frames are uint8 `[H, W, C]` in the order of channels asked for: `bgr` and `rgb`
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Generator
 from pathlib import Path
@@ -20,8 +21,10 @@ from vad_jax.types import DataError
 Colour = Literal["rgb", "bgr", "grey"]
 
 MAX_PIXELS = 64_000_000
+THREADS = min(4, os.cpu_count() or 1)  # of a decoder; each takes memory
 TIFF_BYTES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}  # of a value, else 1
-REMEDY = "Replace the file, or set data.on_bad_frame=skip to leave such frames out."
+# Containers that hold the number of frames; elsewhere it is guessed from duration and rate.
+COUNTED = frozenset({".avi", ".mp4", ".mov", ".m4v"})
 
 
 class Unreadable(DataError):
@@ -71,12 +74,12 @@ def size_of(path: str | Path) -> tuple[int, int]:
     return _checked(path, path.read_bytes())[:2]
 
 
-def frame_rate(path: str | Path) -> float | None:
-    """Frames a second that a video file states, or None."""
+def stated(path: str | Path) -> tuple[float | None, int]:
+    """What a video file says of itself: frames a second, or None, and the number of frames."""
     capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
-    rate = capture.get(cv2.CAP_PROP_FPS)
+    rate, frames = capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)
     capture.release()
-    return rate if rate > 0 else None
+    return (rate if rate > 0 else None), max(int(frames), 0)
 
 
 def resized(frame: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
@@ -128,7 +131,7 @@ def _images(source: Source, colour: Colour):
         try:
             yield read_image(path, colour=colour), None
         except DataError as error:
-            yield DataError(f"Video {source.name}, frame {position}: {error} {REMEDY}")
+            yield DataError(f"Video {source.name}, frame {position}: {error}")
 
 
 def _file(source: Source, colour: Colour):
@@ -139,27 +142,31 @@ def _file(source: Source, colour: Colour):
     with path.open("rb") as file:  # a playlist would open other files
         if file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"#EXTM3U", b"ffconcat")):
             raise DataError(f"{with_bytes} is a playlist. Give the videos themselves.")
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:  # OpenCV would not survive it
+        raise Unreadable(f"{str(path)!a}: rename the file, its name is not UTF-8.") from None
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, THREADS])
     try:
         stated = (cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FRAME_WIDTH)
         _check_pixels(path, *(int(capture.get(what)) for what in stated))
-        position = 0
+        position, last = 0, -1.0
         while (answer := capture.read())[0]:
             pixels = answer[1]
             if colour == "grey":
                 pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
-            yield _ordered(pixels, colour), capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-            position += 1
+            seconds = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            # A frame without a time of its own is said to be at 0.
+            yield _ordered(pixels, colour), seconds if seconds > last else None
+            position, last = position + 1, max(last, seconds)
         if not position:
-            raise Unreadable(
-                f"{with_bytes} holds no readable frame. Replace or convert it, or set "
-                "data.on_bad_frame=skip to leave such videos out."
-            )
+            raise Unreadable(f"{with_bytes} holds no readable frame. Replace or convert it.")
         counted = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        if counted != position:
+        if counted != position and path.suffix.lower() in COUNTED:
+            cut = " The file is cut off or damaged." if position < counted else ""
             return (
                 f"Video {source.name}: {position} frames decoded, its container says {counted} "
-                f"({path}). The decoder counts; a file may be cut off."
+                f"({path}). The decoder counts.{cut}"
             )
     finally:
         capture.release()

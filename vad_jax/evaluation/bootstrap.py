@@ -81,7 +81,7 @@ def paired_bootstrap(
     Returns:
       The interval, with p = 2·(1 + min(#{d ≤ 0}, #{d ≥ 0})) / (B + 1), at most 1, B as kept.
     """
-    kept_a, kept_b = _common(scores_a, scores_b)
+    kept_a, kept_b = common(scores_a, scores_b)
     draws = _draws(len(labels), replicates, seed)
     values = np.subtract(
         _replicates(*metrics.scored_frames(labels, kept_a), metric, draws),
@@ -94,20 +94,23 @@ def paired_bootstrap(
     return interval._replace(p=min(1.0, float(2 * (1 + rarer) / (interval.replicates + 1))))
 
 
-def _common(scores_a, scores_b):
-    """Both runs with NaN wherever either has no score."""
-    pairs = zip(scores_a, scores_b, strict=True)
+def common(scores_a: Videos, scores_b: Videos) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Both runs with NaN wherever either has no score: they are compared on common frames.
+
+    Raises:
+      DataError: a video of two lengths.
+    """
+    pairs = list(zip(scores_a, scores_b, strict=True))
     for video, (a, b) in enumerate(pairs):
         if len(a) != len(b):
             raise DataError(
                 f"Video {video} (counted from 0) has {len(a)} scores in one run and {len(b)} in "
                 "the other. Runs are compared on the same videos; score both on the same frames."
             )
-    return _where_both(scores_a, scores_b), _where_both(scores_b, scores_a)
-
-
-def _where_both(scores, others):
-    return [np.where(np.isnan(b), np.nan, a) for a, b in zip(scores, others, strict=True)]
+    return (
+        [np.where(np.isnan(b), np.nan, a) for a, b in pairs],
+        [np.where(np.isnan(a), np.nan, b) for a, b in pairs],
+    )
 
 
 def _draws(videos, replicates, seed):

@@ -1,96 +1,175 @@
-"""Several evaluated runs in one table, made from their `metrics.json` alone."""
+"""Several evaluated runs in one table, made from their files alone."""
 
 from __future__ import annotations
 
-import copy
-import json
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from vad_jax.evaluation import metrics as frame_metrics
+from vad_jax.evaluation.bootstrap import bootstrap, common, paired_bootstrap
 from vad_jax.evaluation.controls import best_control
+from vad_jax.evaluation.files import Scored
 from vad_jax.evaluation.tables import figure_text
+from vad_jax.types import DataError
 
 COLUMNS = (("paper", "auc_micro"), ("online", "auc_micro"), ("paper", "auc_macro"))
-_HEAD = ("run", "seed", "micro, paper", "micro, online", "macro, paper")
+METRICS = {"auc_micro": frame_metrics.auc_micro, "auc_macro": frame_metrics.auc_macro}
+_HEAD = ("run", "seed", "micro, paper", "micro, online", "macro, paper", "updated")
 
 
-def comparison(runs: Mapping[str, Mapping[str, Any]]) -> str:
-    """A Markdown table: AUC × 100 with its interval, a line a run and result.
+def comparison(
+    runs: Mapping[str, Mapping[str, Any]],
+    scored: Mapping[str, Scored],
+    *,
+    replicates: int = 2000,
+    seed: int = 0,
+) -> str:
+    """Markdown tables: AUC × 100 of each run with its interval, and differences from the first run.
 
-    Runs whose configuration differs in nothing but the seed get one more line: mean, deviation and
-    range over the seeds. Last comes the best control of each set of test frames.
+    Runs that differ in nothing but the seed (`recipe_hash`) get lines for all their seeds: mean ±
+    deviation (n − 1) and range, and the interval of the joined replicates on common draws. Last
+    comes the best control of each set of test frames. Differences are paired over the frames that
+    both runs score.
 
     Args:
       runs: name → content of `metrics.json`.
+      scored: name → content of `scores.npz`.
+      replicates, seed: of the bootstrap.
+
+    Raises:
+      DataError: two runs that were evaluated on other videos or labels.
     """
-    lines = ["| " + " | ".join([*_HEAD, "updated"]) + " |", "| --- |" + " --- |" * len(_HEAD)]
+    draw = {"replicates": replicates, "seed": seed}
+    lines = [_row(*_HEAD), _row(*["---"] * len(_HEAD))]
     for names in _groups(runs).values():
         for name in names:
             lines += _lines(name, runs[name])
         if len(names) > 1:
-            lines += _over_seeds(names, [runs[name] for name in names])
-    return "\n".join(lines + _controls(runs))
+            lines += _over_seeds(names, runs, scored, draw)
+    lines += _controls(runs)
+    return "\n".join([*lines, "", *_differences(scored, draw)]).rstrip()
+
+
+def _row(*cells) -> str:
+    return "| " + " | ".join(map(str, cells)) + " |"
 
 
 def _groups(runs) -> dict[str, list[str]]:
-    """Names of runs by all of their configuration but what differs between repetitions."""
+    """Names of runs that are repetitions of one another but for the seed."""
     groups: dict[str, list[str]] = {}
     for name, metrics in runs.items():
-        config = copy.deepcopy(metrics["run"]["config"])
-        config.pop("seed", None)
-        same = json.dumps([config, metrics["data"]["data_hash"]], sort_keys=True)
-        groups.setdefault(same, []).append(name)
+        groups.setdefault(metrics["run"].get("recipe_hash") or name, []).append(name)
     return groups
 
 
-def _row(name, seed, cells, updated="–") -> str:
-    return "| " + " | ".join([name, str(seed), *cells, updated]) + " |"
-
-
 def _lines(name, metrics) -> list[str]:
-    seed = metrics["run"]["config"].get("seed", "–")
     updated = metrics["part_means"].get("updated")
+    updated = "–" if updated is None else f"{updated:.3f}"
     cells = [figure_text(metrics["protocols"][p]["raw"][m]) for p, m in COLUMNS]
-    lines = [_row(name, seed, cells, "–" if updated is None else f"{updated:.3f}")]
+    lines = [_row(name, metrics["run"].get("seed", "–"), *cells, updated)]
     for result, own in metrics["results"].items():
         cells = [figure_text(own[p]["raw"][m]) if p in own else "–" for p, m in COLUMNS]
-        lines.append(_row(f"{name}, {result}", seed, cells))
+        lines.append(_row(f"{name}, {result}", metrics["run"].get("seed", "–"), *cells, "–"))
     return lines
 
 
-def _over_seeds(names, group) -> list[str]:
-    """Mean ± deviation (n − 1) and range over the seeds, for the method and each other result."""
-    lines = []
-    for result in (None, *group[0]["results"]):
-        cells = []
+def _over_seeds(names, runs, scored, draw) -> list[str]:
+    """Mean ± deviation and range over the seeds, for the method and each further result."""
+    _check_same([scored[name] for name in names], names)
+    lines, count = [], f"{len(names)} seeds"
+    for result in (None, *runs[names[0]]["results"]):
+        cells, pooled = [], []
         for protocol, metric in COLUMNS:
-            values = [
-                (m["protocols"] if result is None else m["results"][result])[protocol]["raw"][
-                    metric
-                ]
-                for m in group
-            ]
-            values = [100 * v["value"] for v in values if v["value"] is not None]
-            spread = f"{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f}" if values else "–"
-            cells.append(f"{spread}, {min(values):.1f} to {max(values):.1f}" if values else spread)
-        what = f"mean of {len(names)} seeds" + (f", {result}" if result else "")
-        lines.append(_row(what, "all", cells))
+            figures = [runs[name] for name in names]
+            figures = [m["protocols"] if result is None else m["results"][result] for m in figures]
+            values = [figure[protocol]["raw"][metric]["value"] for figure in figures]
+            values = 100 * np.array([value for value in values if value is not None])
+            if len(values) < 2:
+                cells.append("–")
+                pooled.append("–")
+                continue
+            low, high = _pooled([scored[n] for n in names], result, protocol, metric, draw)
+            spread = f"{values.std(ddof=1):.1f}, {values.min():.1f} to {values.max():.1f}"
+            cells.append(f"{values.mean():.1f} ± {spread}")
+            pooled.append(f"{low:.1f} to {high:.1f}")
+        what = f", {result}" if result else ""
+        lines.append(_row(f"mean of {count}{what}", "all", *cells, "–"))
+        lines.append(_row(f"interval of {count}{what}", "all", *pooled, "–"))
     return lines
+
+
+def _pooled(group, result, protocol, metric, draw) -> tuple[float, float]:
+    """The central 95 % of all seeds' replicates on common draws, × 100."""
+    key = f"{protocol}_raw"
+    values = [
+        bootstrap(
+            _truth(run),
+            _known(run, run.scores[key] if result is None else run.results[f"{result}_{key}"]),
+            METRICS[metric],
+            **draw,
+        ).values
+        for run in group
+    ]
+    low, high = np.percentile(np.concatenate(values), [2.5, 97.5])
+    return 100 * low, 100 * high
+
+
+def _truth(run: Scored):
+    return [np.maximum(labels, 0) for labels in run.labels]
+
+
+def _known(run: Scored, videos):
+    return [np.where(own < 0, np.nan, value) for own, value in zip(run.labels, videos, strict=True)]
+
+
+def _check_same(group, names) -> None:
+    first = group[0]
+    for name, other in zip(names, group, strict=True):
+        if other.names != first.names or any(
+            not np.array_equal(a, b) for a, b in zip(other.labels, first.labels, strict=True)
+        ):
+            raise DataError(
+                f"{name} and {names[0]} were evaluated on other videos or labels: their figures "
+                "do not compare. Evaluate both on the same test set with the same --labels."
+            )
 
 
 def _controls(runs) -> list[str]:
     """The best control of each metric, once for all runs that saw the same frames."""
-    seen, lines = set(), []
+    lines: dict[str, None] = {}
     for metrics in runs.values():
         cells = []
         for protocol, metric in COLUMNS:
             controls = metrics["controls"][protocol]["raw"][metric]
             best = best_control(controls)
             cells.append("–" if best is None else f"{100 * controls[best]['value']:.1f} ({best})")
-        row = _row(f"best control, {metrics['data']['scored']} frames", "–", cells)
-        if row not in seen:
-            seen.add(row)
-            lines.append(row)
+        frames = metrics["data"]["scored"]
+        lines[_row(f"best control, {frames} frames", "–", *cells, "–")] = None
+    return list(lines)
+
+
+def _differences(scored, draw) -> list[str]:
+    """Each run minus the first, paired."""
+    (first, base), *others = scored.items()
+    if not others:
+        return []
+    _check_same(list(scored.values()), list(scored))
+    titles = [f"{metric.removeprefix('auc_')}, {protocol}" for protocol, metric in COLUMNS]
+    lines = [_row(f"minus {first}, paired", *titles), _row(*["---"] * (1 + len(COLUMNS)))]
+    for name, other in others:
+        cells = []
+        for protocol, metric in COLUMNS:
+            a, b = (_known(run, run.scores[f"{protocol}_raw"]) for run in (other, base))
+            found = paired_bootstrap(_truth(base), a, b, METRICS[metric], **draw)
+            if found.low is None:
+                cells.append("–")
+                continue
+            a, b = common(a, b)
+            values = [METRICS[metric](_truth(base), videos) for videos in (a, b)]
+            values = [getattr(value, "value", value) for value in values]
+            interval = f"({100 * found.low:+.1f} to {100 * found.high:+.1f}), p {found.p:.3f}"
+            cells.append(f"{100 * (values[0] - values[1]):+.1f} {interval}")
+        lines.append(_row(name, *cells))
     return lines

@@ -26,6 +26,20 @@ def minmax(values: np.ndarray) -> np.ndarray:
     return (values - given.min()) / (span if span > 0 else 1.0)
 
 
+def backwards(values: np.ndarray) -> np.ndarray:
+    """The scores `[F]` with the first one given to all frames before it, too.
+
+    >>> backwards(np.array([np.nan, np.nan, 4.0, np.nan]))
+    array([ 4.,  4.,  4., nan])
+    """
+    scored = np.flatnonzero(~np.isnan(values))
+    if not scored.size:
+        return values
+    filled = values.copy()
+    filled[: scored[0]] = values[scored[0]]
+    return filled
+
+
 def smooth(
     values: np.ndarray,
     kernel: Sequence[float],

@@ -46,7 +46,12 @@ def read(path: str | Path) -> dict[str, np.ndarray]:
     reader = kinds.get(path.suffix.lower())
     if reader is None:
         raise DataError(f"{path}: expected one of {' '.join(kinds)}.")
-    return _plain(reader(path))
+    try:
+        return _plain(reader(path), path)
+    except DataError:
+        raise
+    except Exception as error:  # damaged files make the libraries raise a dozen kinds
+        raise DataError(f"{path} is damaged ({type(error).__name__}: {error}).") from None
 
 
 def read_memory(path: str | Path) -> np.ndarray:
@@ -153,7 +158,7 @@ def _torch(path: Path) -> Any:
         raise DataError(f"{path} is damaged or no file of torch.save: {error}.") from None
 
 
-def _plain(found: Any) -> dict[str, np.ndarray]:
+def _plain(found: Any, path: Path) -> dict[str, np.ndarray]:
     """Arrays by name, wrappers and the prefix of DataParallel taken off."""
     if not isinstance(found, Mapping):
         found = {"": found}
@@ -161,12 +166,21 @@ def _plain(found: Any) -> dict[str, np.ndarray]:
     if len(inner) == 1:
         found = inner[0]
     arrays = {}
+    sizes = 0
     for name, value in found.items():
+        if not isinstance(name, str):
+            raise DataError(f"{path}: {name!r} is no name of a tensor: save a state dict.")
+        if hasattr(value, "numel") and str(value.layout) != "torch.strided":
+            raise DataError(f"{path}: {name} is {value.layout}: save dense tensors.")
+        if hasattr(value, "numel"):  # one stored number may stand for many
+            sizes += value.numel() * max(value.element_size(), 4)
+            if sizes > MAX_BYTES:
+                raise DataError(f"{path}: its tensors have more than {MAX_BYTES >> 30} GB.")
         if hasattr(value, "detach"):  # torch's
             value = value.detach()
             value = (value.float() if str(value.dtype) == "torch.bfloat16" else value).numpy()
         if not isinstance(value, np.ndarray):
-            raise DataError(f"{name!r} is a {type(value).__name__}, not a tensor.")
+            raise DataError(f"{path}: {name!r} is a {type(value).__name__}, not a tensor.")
         arrays[name] = value
     if all(name.startswith("module.") for name in arrays):
         arrays = {name.removeprefix("module."): array for name, array in arrays.items()}

@@ -9,10 +9,8 @@ The slots are kept by path, so that a file does not depend on Optax's class name
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
+from vad_jax import files
 from vad_jax.learning import optim
 from vad_jax.types import CheckpointError, Variables
 
@@ -31,9 +30,12 @@ class Checkpoints:
 
     def __init__(self, folder: Path, *, keep: int = 2):
         self.folder, self._keep = folder.absolute(), keep
+        _refuse_links(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
+        saved = _steps(self.folder)
         for left in self.folder.iterdir():  # by a process that was killed while it saved
-            if ".orbax-checkpoint-tmp" in left.name or left.name.endswith(".tmp"):
+            unsealed = saved and left.name.isdecimal() and int(left.name) not in saved
+            if unsealed or ".orbax-checkpoint-tmp" in left.name or left.name.endswith(".part"):
                 _remove(left)
 
     def save(self, variables: Variables, slots: Any, position: dict[str, Any]) -> None:
@@ -94,6 +96,7 @@ def read_variables(folder: Path, variables: Variables) -> tuple[Variables, dict[
     """
     if not folder.is_dir():
         raise CheckpointError(f"{folder} does not exist: train first, or name another workdir.")
+    _refuse_links(folder)
     found, _ = _restored(
         folder.absolute(),
         ocp.args.Composite(
@@ -108,14 +111,22 @@ def read_variables(folder: Path, variables: Variables) -> tuple[Variables, dict[
 
 
 def _restored(folder: Path, args: ocp.args.Composite) -> tuple[Any, list[int]]:
-    """The newest step that is whole, or None where there is no step; and the damaged ones."""
-    failures = {}
+    """The newest step that is whole, or None where there is no step; and the damaged ones.
+
+    A step whose bytes are those that were saved is no damaged one, though it may fail to restore:
+    it has other shapes, or the disk has a moment of trouble.
+    """
+    failures, damaged = {}, []
     for step in _steps(folder):
-        reason = _damage(folder, step)
-        if reason is None:
+        links = [path for path in _all(folder, step) if path.is_symlink()]
+        if links:  # would have another file read, or written over
+            reason = f"{links[0]} is a symbolic link: put the file itself there"
+        elif reason := _damage(folder, step):
+            damaged.append(step)
+        else:
             try:
                 with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
-                    return checkpointer.restore(folder / str(step), args=args), list(failures)
+                    return checkpointer.restore(folder / str(step), args=args), damaged
             except (ValueError, OSError, KeyError) as error:
                 reason = _first_line(error)
         failures[step] = reason
@@ -138,32 +149,32 @@ def _manifest(folder: Path, step: int) -> Path:
 
 def _seal(folder: Path, step: int) -> None:
     """Writes the manifest: with it the step counts as saved."""
-    path = _manifest(folder, step)
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("w") as file:
+    with files.whole(_manifest(folder, step)) as file:
         json.dump(_hashes(folder / str(step)), file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def _hashes(folder: Path) -> dict[str, str]:
     """SHA-256 of every file below a folder, by its path."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): _sha256(path) for path in files}
+    found = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): files.sha256(path) for path in found}
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _all(folder: Path, step: int) -> list[Path]:
+    """The manifest, the folder of a step, and all in it."""
+    kept = folder / str(step)
+    return [_manifest(folder, step), kept, *kept.rglob("*")]
+
+
+def _refuse_links(folder: Path) -> None:
+    """A stage's folder and the one above it must lie where they seem to."""
+    for path in (folder, folder.parent):
+        if path.is_symlink():
+            raise CheckpointError(f"{path} is a symbolic link: put the folder itself there.")
 
 
 def _damage(folder: Path, step: int) -> str | None:
     """What is wrong with a step's files, nothing of them parsed but the manifest; or None."""
     kept = folder / str(step)
-    for path in (_manifest(folder, step), kept, *kept.rglob("*")):
-        if path.is_symlink():  # would have another file read, or written over
-            return f"{path} is a symbolic link: put the file itself there"
     try:
         expected = json.loads(_manifest(folder, step).read_text())
     except (OSError, ValueError) as error:

@@ -21,12 +21,13 @@ import numpy as np
 import optax
 from tqdm import tqdm
 
-from vad_jax import runtime
+from vad_jax import files, runtime
 from vad_jax.data import windows
 from vad_jax.data.backends import open_feed
 from vad_jax.data.frames import Frames
 from vad_jax.learning import mesh as meshes
 from vad_jax.learning import optim, statistics
+from vad_jax.learning import workdir as workdirs
 from vad_jax.learning.checkpoint import Checkpoints
 from vad_jax.types import (
     CheckpointError,
@@ -97,7 +98,7 @@ def adopt(
       given: finished layout.
 
     Raises:
-      CheckpointError: the workdir holds checkpoints already.
+      CheckpointError: the workdir holds other checkpoints already.
     """
     measured = None
     for index, stage in enumerate(method.stages):
@@ -209,11 +210,14 @@ class _StageRun:
     def adopt(self, variables: Variables) -> None:
         """Saves variables in the stage's layout as if they had been trained here."""
         checkpoints = self._checkpoints()
-        if checkpoints.newest() is not None:
-            raise CheckpointError(
-                f"{checkpoints.folder} holds a checkpoint already: give another --workdir."
-            )
         slots = jax.jit(self._transform(variables).init)(variables["params"])
+        if found := checkpoints.latest(variables, slots):  # of a command that was interrupted
+            same = jax.tree.map(np.array_equal, found[0], variables)
+            if jax.tree.all(same):
+                return
+            raise CheckpointError(
+                f"{checkpoints.folder} holds another checkpoint already: give another --workdir."
+            )
         self._save(variables, slots, self.steps, self.epochs - 1, [], checkpoints)
 
     def train(self, variables: Variables) -> Variables:
@@ -225,6 +229,7 @@ class _StageRun:
         done, unlogged = 0, []
         if found:
             variables, slots, position = found
+            workdirs.check_origin(checkpoints.folder, position, self.digest)
             done, unlogged = position["step"], position["unlogged"]
         if done >= self.steps:
             log.info("Stage %s is complete: %d steps.", self.stage.name, done)
@@ -277,8 +282,9 @@ class _StageRun:
                     self.log.write(done, epoch, "train", line, clips=clips, seconds=seconds)
                     bar.set_postfix_str(f"loss {line['loss']:.5f}")
                     waiting, before, since = [], 0, time.perf_counter()
-                elif self.stop():
-                    self._summed(waiting, done, checkpoints)  # only what is finite is saved
+                if done < end and self.stop():
+                    if waiting:
+                        self._summed(waiting, done, checkpoints)  # only what is finite is saved
                     self._save(variables, slots, done, epoch, waiting, checkpoints)
                     self._stopped(done)
             unlogged = []
@@ -392,9 +398,8 @@ class _Log:
         self._path, self._stage = path, stage
         lines = path.read_text().splitlines() if path.exists() else []
         kept = [line for line in lines if self._stays(line, done)]
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text("".join(line + "\n" for line in kept))
-        temporary.replace(path)
+        with files.whole(path) as file:
+            file.writelines(line + "\n" for line in kept)
 
     def _stays(self, line: str, done: int) -> bool:
         try:

@@ -9,9 +9,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from vad_jax import files
 from vad_jax.data.feed import Feed
 from vad_jax.scoring import Video, score_videos
-from vad_jax.types import Method, Variables
+from vad_jax.types import CheckpointError, Method, Variables
 
 
 def summary(values: Iterable[np.ndarray]) -> dict[str, float]:
@@ -80,22 +81,34 @@ def normal_parts(
 def write(path: Path, statistics: Mapping[str, Mapping[str, float]], **about: Any) -> None:
     """Writes `{name: summary}` as arrays `NAME/mean` … and further values by their names."""
     flat = {f"{name}/{k}": v for name, row in statistics.items() for k, v in row.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(path, **{k: np.asarray(v) for k, v in (flat | about).items()})
+    with files.whole(path, "wb") as file:
+        np.savez(file, **{k: np.asarray(v) for k, v in (flat | about).items()})
 
 
 def read(path: Path) -> dict[str, dict[str, float]]:
-    """The summaries that `write` wrote, by name."""
+    """The summaries that `write` wrote, by name. Raises CheckpointError for a damaged file."""
     result: dict[str, dict[str, float]] = {}
-    with np.load(path, allow_pickle=False) as arrays:
-        for key in arrays.files:
-            if "/" in key:
-                name, _, kind = key.rpartition("/")
-                result.setdefault(name, {})[kind] = float(arrays[key])
+    for key, value in _arrays(path).items():
+        if "/" in key:
+            name, _, kind = key.rpartition("/")
+            result.setdefault(name, {})[kind] = float(value)
     return result
 
 
 def read_map_99(path: Path) -> float:
     """The 99th percentile of normal error maps, NaN for a method that draws none."""
-    with np.load(path, allow_pickle=False) as arrays:
-        return float(arrays["map_99"])
+    return float(_arrays(path)["map_99"])
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            found = {name: arrays[name] for name in arrays.files}
+            if wrong := [name for name, value in found.items() if value.ndim]:
+                raise ValueError(f"{wrong[0]} is no single value")
+            return found
+    except Exception as error:  # NumPy and zipfile raise half a dozen kinds for damaged files
+        raise CheckpointError(
+            f"{path} is damaged ({error}). Remove it and give the training command again: it is "
+            "measured anew."
+        ) from error

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from vad_jax import config as configs
+from vad_jax import files
 from vad_jax.data.frames import Frames, identity
 from vad_jax.types import CheckpointError
 
@@ -45,7 +46,9 @@ def locked(folder: Path, flag: str = "--workdir") -> Iterator[None]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / "lock").open("a+")
+        # A stranger's workdir may hold a link here, to a file that is not ours to write.
+        options = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+        file = os.fdopen(os.open(folder / "lock", options, 0o644), "r+")
     except OSError as error:
         raise CheckpointError(
             f"{folder} cannot be written ({error.strerror}): give another {flag}, where you may "
@@ -64,7 +67,7 @@ def _lock(file, folder: Path, flag: str) -> None:
     except BlockingIOError:
         file.seek(0)
         raise CheckpointError(
-            f"{folder} is in use by process {file.read() or '(unknown)'}: wait for it, stop it, "
+            f"{folder} is in use by process {file.read(20) or '(unknown)'}: wait for it, stop it, "
             f"or give another {flag}."
         ) from None
     except OSError as error:  # some network file systems cannot
@@ -92,6 +95,11 @@ def claim(workdir: Path, config, training: Sequence[Frames], validation: Sequenc
     _write(workdir / "environment.json", json.dumps(environment(), indent=1))
     _write(workdir / "data.json", json.dumps(data, indent=1))
     _write(workdir / "config.json", configs.to_json(config))  # last: with it the workdir is a run's
+    return digest(config, data)
+
+
+def digest(config, data: dict[str, Any]) -> str:
+    """Of a run's config and data, as its checkpoints keep it; `data` as `read` returns it."""
     return configs.digest(config, data["identity"])
 
 
@@ -103,15 +111,19 @@ def read(workdir: Path) -> tuple[Any, dict[str, Any]]:
     """
     try:
         config = configs.from_json((workdir / "config.json").read_text())
+        config = configs.complete(config)
         data = json.loads((workdir / "data.json").read_text())
+        whole = {"identity", "training", "validation"} <= data.keys()
     except (FileNotFoundError, NotADirectoryError) as error:
         raise CheckpointError(
             f"{workdir} holds no run ({Path(error.filename).name} is missing): give the folder "
             "that `vad_jax.train` wrote."
         ) from None
-    except (json.JSONDecodeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise CheckpointError(f"{workdir}: damaged config.json or data.json ({error}).") from error
-    return configs.complete(config), data
+    if not whole:
+        raise CheckpointError(f"{workdir}: damaged data.json, an entry is missing.")
+    return config, data
 
 
 def environment() -> dict[str, Any]:
@@ -133,6 +145,25 @@ def environment() -> dict[str, Any]:
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def check_origin(folder: Path, position: dict[str, Any], digest: str) -> None:
+    """Refuses a checkpoint that another run saved.
+
+    Args:
+      folder: where it lies.
+      position: of the checkpoint.
+      digest: of the run that takes it, as `claim` returns it.
+
+    Raises:
+      CheckpointError: it was saved under another config or on other data.
+    """
+    if position.get("digest") != digest:
+        raise CheckpointError(
+            f"{folder}: step {position.get('step')} was saved by a run of another config or other "
+            "data than config.json and data.json beside it say. Put back this run's checkpoints, "
+            "or train in another workdir."
+        )
 
 
 def _same_run(workdir: Path, config, data: dict[str, Any]) -> None:
@@ -160,6 +191,5 @@ def _longer(line: str, ours, theirs) -> bool:
 
 
 def _write(path: Path, text: str) -> None:
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(text + "\n")
-    temporary.replace(path)
+    with files.whole(path) as file:
+        file.write(text + "\n")

@@ -1,0 +1,129 @@
+"""Scores from anywhere, in each of their forms."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vad_jax.evaluation import auc_micro, read_foreign, write_scores
+from vad_jax.types import DataError
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+NAMES = ("01", "02", "street/03", "04")
+
+
+@pytest.fixture
+def labels(tmp_path, scored):
+    np.save(tmp_path / "labels.npy", np.concatenate(scored.labels))
+    return tmp_path / "labels.npy"
+
+
+@pytest.fixture
+def values(scored):
+    return scored.scores["online_raw"]
+
+
+def joined(path, values, **more):
+    offsets = np.cumsum([0, *map(len, values)])
+    np.savez(path, score=np.concatenate(values), offsets=offsets, **more)
+    return path
+
+
+def test_one_array_with_offsets(tmp_path, values, labels, scored):
+    found = read_foreign(joined(tmp_path / "a.npz", values, video_names=np.array(NAMES)), labels)
+    assert found.names == NAMES
+    assert auc_micro(found.labels, found.scores["online_raw"]) == auc_micro(scored.labels, values)
+    for video in found.scores["paper_raw"]:
+        assert (np.nanmin(video), np.nanmax(video)) == (0, 1)
+
+
+def test_one_array_a_video(tmp_path, values, labels):
+    np.savez(tmp_path / "a.npz", **dict(zip(NAMES, values, strict=True)))
+    found = read_foreign(tmp_path / "a.npz", labels, names=NAMES)
+    assert found.names == NAMES
+    for mine, theirs in zip(found.scores["online_smoothed"], values, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_scores_that_fall_where_it_is_strange_are_turned(tmp_path, values, labels, scored):
+    falling = joined(tmp_path / "a.npz", [30 - video for video in values])
+    found = read_foreign(falling, labels, lower_is_stranger=True)
+    for protocol in ("paper", "online"):
+        key = f"{protocol}_raw"
+        straight = read_foreign(joined(tmp_path / "b.npz", values), labels).scores[key]
+        assert auc_micro(scored.labels, found.scores[key]) == pytest.approx(
+            auc_micro(scored.labels, straight), abs=1e-12
+        )
+
+
+def test_a_file_of_ours_is_taken_as_it_is(tmp_path, scored):
+    write_scores(tmp_path / "scores.npz", scored)
+    found = read_foreign(tmp_path / "scores.npz")
+    assert found.names == scored.names
+    np.testing.assert_array_equal(found.labels[1], scored.labels[1])
+    with pytest.raises(DataError, match="higher is stranger there already"):
+        read_foreign(tmp_path / "scores.npz", lower_is_stranger=True)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "said"),
+    [
+        ({}, "nothing in it is no scores"),
+        ({"score": np.zeros(140)}, "`score` but no `offsets`"),
+        ({"score": np.zeros(140), "offsets": np.array([0, 40])}, "offsets from 0 to N"),
+        ({"score": np.zeros((70, 2)), "offsets": np.array([0, 140])}, r"float64 \[70, 2\]"),
+        ({"01": np.array(["a"])}, "01 in it is no scores"),
+        (dict.fromkeys(NAMES, np.array([np.inf])), "video 01 has an infinite score"),
+        ({"01": np.zeros(3)}, r"no scores of \['02', '04', 'street/03'\]"),
+        ({"score": np.array([{}], object), "offsets": np.array([0, 1])}, "no archive of plain"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path, labels, arrays, said):
+    np.savez(tmp_path / "a.npz", **arrays)
+    with pytest.raises(DataError, match=said):
+        read_foreign(tmp_path / "a.npz", labels, names=NAMES)
+
+
+def test_missing_labels_and_files_are_named(tmp_path, values, labels):
+    with pytest.raises(DataError, match="holds no labels: name their file"):
+        read_foreign(joined(tmp_path / "a.npz", values))
+    with pytest.raises(DataError, match="There is no file"):
+        read_foreign(tmp_path / "b.npz", labels)
+    with pytest.raises(DataError, match=r"expected an \.npz file"):
+        read_foreign(labels)
+
+
+def test_labels_of_other_lengths_are_refused(tmp_path, values, labels):
+    with pytest.raises(DataError, match="139"):
+        read_foreign(joined(tmp_path / "a.npz", [*values[:-1], values[-1][:-1]]), labels)
+
+
+def test_the_command_writes_a_report_and_prints_figures(tmp_path, values, labels, scored):
+    path = joined(tmp_path / "theirs.npz", [-video for video in values])
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "vad_jax.evaluate", f"--scores={path}", f"--labels={labels}",
+            "--lower-is-stranger", "--json",
+        ],
+        cwd=REPOSITORY, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    figures = json.loads(done.stdout.splitlines()[-1])
+    value = figures["protocols"]["online"]["raw"]["auc_micro"]["value"]
+    assert value == pytest.approx(auc_micro(scored.labels, values), abs=1e-12)
+    names = {file.name for file in (tmp_path / "theirs").iterdir()}
+    assert {"scores.npz", "metrics.json", "report.html"} <= names
+    assert "--lower_is_stranger" in figures["run"]["command"]
+
+
+def test_the_controls_see_the_frames_where_they_are_given(tmp_path, finished_run, synthetic_root):
+    from vad_jax.foreign import evaluate_scores
+
+    own = finished_run[1]
+    found = evaluate_scores(
+        finished_run[0] / "scores.npz", tmp_path / "out", data="synthetic", root=synthetic_root
+    )
+    assert found["controls"] == own["controls"]
+    assert found["protocols"] == own["protocols"]

@@ -1,0 +1,81 @@
+"""Scores that something else made, evaluated: what `vad_jax.evaluate --scores=FILE` does."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from vad_jax import cli, evaluation
+from vad_jax.data.datasets import open_dataset
+from vad_jax.data.grey import grey_frames, mean_grey
+from vad_jax.learning.workdir import locked
+from vad_jax.types import DataError
+
+
+def evaluate_scores(
+    scores: str | Path,
+    output: str | Path,
+    *,
+    labels: str | Path | None = None,
+    data: str = "folder",
+    root: str | Path | None = None,
+    lower_is_stranger: bool = False,
+) -> dict[str, Any]:
+    """Evaluates scores that something else made, in any framework.
+
+    Args:
+      scores: see `evaluation.read_foreign`.
+      output: gets `scores.npz`, `metrics.json` and `report.html`.
+      labels: their file or folder; by default those found in `root`.
+      data, root: the raw test videos, for names, labels and the controls that look at pixels;
+        without them the controls are those of time and place alone.
+      lower_is_stranger: the scores fall where it is strange.
+
+    Returns:
+      The content of `metrics.json`.
+
+    Raises:
+      VadError: scores, labels or videos that cannot be read or do not fit each other.
+    """
+    began, output = time.perf_counter(), Path(output)
+    dataset = None if root is None else open_dataset(data, root, labels=labels)
+    names = None if dataset is None else [source.name for source in dataset.testing]
+    found = evaluation.read_foreign(
+        scores,
+        labels or (dataset and dataset.labels),
+        names=names,
+        lower_is_stranger=lower_is_stranger,
+    )
+    given = {
+        "scores": scores,
+        "output": output,
+        "labels": labels,
+        "root": root,
+        "data": root and data,
+        "lower_is_stranger": lower_is_stranger,
+    }
+    with locked(output, "--output"):
+        evaluation.write_scores(output / "scores.npz", found)
+        metrics = evaluation.summarise(
+            found,
+            None if dataset is None else map(grey_frames, dataset.testing),
+            mean_frame=dataset and _mean(dataset),
+            run={
+                "command": cli.command_line("evaluate", given),
+                "seconds": round(time.perf_counter() - began, 1),
+            },
+        )
+        metrics["data"]["left_out"] = []
+        evaluation.write_metrics(output / "metrics.json", metrics)
+        report = evaluation.render(output)
+    print(evaluation.table(metrics))
+    print(f"Report: {report}")
+    return metrics
+
+
+def _mean(dataset):
+    if not dataset.testing:
+        raise DataError(f"{dataset.root} has no test videos: expected them in a folder `testing`.")
+    size = next(grey_frames(dataset.testing[0])).shape
+    return mean_grey(dataset.training, size)
