@@ -188,6 +188,8 @@ def _write(source: Source, path: Path, **options: Any) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".part-") as folder:
         part = Path(folder) / path.name
         _write_pictures(source, part, **options)
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
         part.rename(path)
 
 
@@ -220,7 +222,7 @@ def _write_pictures(
 
 def _no_room(source: Source, part: Path, count: int) -> DataError:
     """The error of a disk that was full after some frames of a video."""
-    folder, written = part.parents[1], part.stat().st_size
+    folder, written = part.parents[1], part.stat().st_size if part.exists() else 0
     free = shutil.disk_usage(folder).free + written
     if source.images is not None and count:
         needs = f"about {max(written * len(source.images) // count, free + 1)}"
