@@ -55,6 +55,7 @@ MAY_IMPORT = {
     "comparison": None,
     "foreign": None,
     "tfds": ("evaluation", "data", "types"),
+    "maps": ("evaluation", "data", "scoring", "types"),
     "overlay": ("detector", "data", "types"),
     "benchmarks": None,
 }

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import json
 import logging
+import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +64,7 @@ def _evaluate(detector, workdir, given) -> dict[str, Any]:
     from vad_jax.data.frames import identity
     from vad_jax.data.grey import grey_frames, mean_grey
     from vad_jax.learning.workdir import environment
+    from vad_jax.maps import Maps, located_in
     from vad_jax.scoring import score_videos
     from vad_jax.types import DataError
 
@@ -84,12 +87,23 @@ def _evaluate(detector, workdir, given) -> dict[str, Any]:
     lengths = _lengths(dataset, videos)
     fps = dict.fromkeys(lengths, dataset.fps) if dataset.fps else None
     truth = evaluation.read_labels(dataset.labels, lengths, fps=fps)
-    with tqdm(total=sum(map(len, videos)), desc="scoring", unit="frame", disable=None) as bar:
-        windows = list(
-            score_videos(detector.method, detector.variables, videos, progress=bar.update)
-        )
+    with tempfile.TemporaryDirectory(prefix="vad_jax-maps-") as folder:
+        maps = Maps(Path(folder), detector.method.inputs) if dataset.masks else None
+        with tqdm(total=sum(map(len, videos)), desc="scoring", unit="frame", disable=None) as bar:
+            windows = [
+                maps.keep(found) if maps else found
+                for found in score_videos(
+                    detector.method,
+                    detector.variables,
+                    videos,
+                    maps=maps is not None,
+                    progress=bar.update,
+                )
+            ]
+        located, detections = located_in(maps, videos, dataset, detector.map_99)
     left_out = _left_out(windows, videos, dataset, detector.method.inputs)
     scored = _scored(detector, windows, truth, dataset, identity(videos), given["all_frames"])
+    scored = replace(scored, detections=detections)
     evaluation.write_scores(workdir / "scores.npz", scored)
     sources = {source.name: source for source in dataset.testing}
     about = environment()
@@ -98,6 +112,7 @@ def _evaluate(detector, workdir, given) -> dict[str, Any]:
         (grey_frames(sources[video.name]) for video in videos),
         mean_frame=mean_grey(dataset.training, videos[0].source_size),
         fusion=detector.method.fusion,
+        located=located,
         run={
             "config": json.loads(config.to_json_best_effort()),
             "checkpoint": {"step": detector.about["step"], "chosen": "last"},

@@ -29,7 +29,8 @@ from vad_jax.evaluation.files import (
 from vad_jax.evaluation.foreign import read_foreign
 from vad_jax.evaluation.fusion import assign, fuse, results
 from vad_jax.evaluation.labels import Labels, read_labels
-from vad_jax.evaluation.masks import read_masks
+from vad_jax.evaluation.localisation import Mapped, absent, localisation
+from vad_jax.evaluation.masks import mask_place, read_masks
 from vad_jax.evaluation.metrics import (
     Macro,
     auc_macro,
@@ -61,8 +62,10 @@ __all__ = [
     "Interval",
     "Labels",
     "Macro",
+    "Mapped",
     "RegionCriteria",
     "Scored",
+    "absent",
     "assign",
     "auc_macro",
     "auc_macro_padded",
@@ -84,7 +87,9 @@ __all__ = [
     "fuse",
     "held_out",
     "index_controls",
+    "localisation",
     "mark",
+    "mask_place",
     "minmax",
     "paired_bootstrap",
     "per_video_auc",

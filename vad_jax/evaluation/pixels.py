@@ -45,12 +45,30 @@ def pixel_auc_40(masks: Iterable[Frames], maps: Iterable[Frames]) -> float | Non
     Source: Mahadevan et al. 2010. With P truth pixels an anomalous frame counts by the k-th
     largest map value inside them, k = ⌈0.4 P⌉, a normal frame by the map's maximum.
     """
-    labels, scores = [], []
-    for mask, values in _frames(masks, maps):
+    pairs = _pairs(masks, maps, "video")
+    levels = [
+        frame_levels(its_masks, its_maps, video=v) for v, (its_masks, its_maps) in enumerate(pairs)
+    ]
+    return auc_micro([labels for labels, _ in levels], [values for _, values in levels])
+
+
+def frame_levels(masks: Frames, maps: Frames, *, video: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """The threshold from which each scored frame of a video alarms by the UCSD criterion.
+
+    Args:
+      masks: `[F, H, W]`, not 0 where anomalous.
+      maps: `[F, h, w]`.
+      video: its number, for messages.
+
+    Returns:
+      Whether the mask holds a pixel, bool, and the level, float64, of each frame with a score.
+    """
+    labels, levels = [], []
+    for mask, values in _of_video(masks, maps, video):
         inside = values[mask]
         labels.append(inside.size > 0)
-        scores.append(_hit_level(inside) if inside.size else values.max())
-    return auc_micro([np.array(labels, bool)], [np.array(scores, np.float64)])
+        levels.append(_hit_level(inside) if inside.size else values.max())
+    return np.array(labels, bool), np.array(levels, np.float64)
 
 
 def _hit_level(inside):
@@ -143,12 +161,16 @@ class _Ranks:
 def _frames(masks, maps) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Mask `[H, W]` bool and map `[H, W]` of every frame that has a score."""
     for video, (its_masks, its_maps) in enumerate(_pairs(masks, maps, "video")):
-        where = f" of video {video}"
-        for frame, (mask, values) in enumerate(_pairs(its_masks, its_maps, "frame", where)):
-            mask = np.asarray(mask) != 0
-            values = _scored(np.asarray(values), mask, f"frame {frame}{where} (counted from 0)")
-            if values is not None:
-                yield mask, values
+        yield from _of_video(its_masks, its_maps, video)
+
+
+def _of_video(masks, maps, video) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    where = f" of video {video}"
+    for frame, (mask, values) in enumerate(_pairs(masks, maps, "frame", where)):
+        mask = np.asarray(mask) != 0
+        values = _scored(np.asarray(values), mask, f"frame {frame}{where} (counted from 0)")
+        if values is not None:
+            yield mask, values
 
 
 def _pairs(masks, maps, what, where=""):

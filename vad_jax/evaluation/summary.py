@@ -16,6 +16,7 @@ from vad_jax.evaluation import metrics as frame_metrics
 from vad_jax.evaluation.bootstrap import bootstrap
 from vad_jax.evaluation.controls import best_control, control_table, controls, index_controls
 from vad_jax.evaluation.files import PROTOCOLS, VARIANTS, Scored, plain
+from vad_jax.evaluation.localisation import absent
 from vad_jax.evaluation.series import smooth
 from vad_jax.types import DataError, Fusion
 
@@ -30,15 +31,7 @@ METRICS = {  # name → function
 }
 RECOMPUTED = ("ap", "eer")  # made anew for every replicate: fewer of them
 COMPARED = ("auc_micro", "auc_macro")  # with the controls; turning a score turns x into 1 − x
-LATER = {
-    name: {"value": None, "why": f"{needs}; not computed by this version"}
-    for name, needs in (
-        ("pixel_auc_40", "needs maps and masks"),
-        ("pixel_auc", "needs maps and masks"),
-        ("rbdc", "needs regions and tracks"),
-        ("tbdc", "needs regions and tracks"),
-    )
-}
+NOT_LOCATED = absent("no maps and masks were given")
 ONE_CLASS = "the scored frames with a label are of one class"
 NO_FRAME = "no frame has both a score and a label"
 NO_VIDEO = "no video has both classes among its scored frames"
@@ -50,6 +43,7 @@ def summarise(
     *,
     mean_frame: np.ndarray | None = None,
     fusion: Fusion | None = None,
+    located: Mapping[str, Any] | None = None,
     run: Mapping[str, Any] | None = None,
     replicates: int = 2000,
     recomputed: int = 500,
@@ -64,6 +58,8 @@ def summarise(
         generators will do. Without them only the controls of time and place are made.
       mean_frame: `[H, W]`, mean of the training frames, for one control more.
       fusion: its `smooth` operations are done to the controls too.
+      located: pixel, region and track figures (`localisation`); they are of the raw maps, equal
+        under both protocols.
       run: plain values for people: config hash, checkpoint and how it was chosen, versions,
         device, seconds; `scored.meta` is joined to them.
       replicates: bootstrap draws of the AUCs.
@@ -92,7 +88,7 @@ def summarise(
             **draw,
         )
         reference = {name: against(metric=METRICS[name]) for name in COMPARED}
-        figures.setdefault(protocol, {})[variant] = rows | LATER
+        figures.setdefault(protocol, {})[variant] = rows | dict(located or NOT_LOCATED)
         tables.setdefault(protocol, {})[variant] = reference
         beaten.setdefault(protocol, {})[variant] = {
             name: beats(rows[name], reference[name]) for name in COMPARED

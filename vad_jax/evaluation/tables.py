@@ -18,6 +18,14 @@ TITLES = {
 }
 
 
+PLACES = {
+    "pixel_auc_40": "pixel AUC, 40 % rule",
+    "pixel_auc": "pixel AUC",
+    "rbdc": "RBDC",
+    "tbdc": "TBDC",
+}
+
+
 def table(metrics: Mapping[str, Any]) -> str:
     """The text that a command prints: figures × 100 with intervals, and how the controls do.
 
@@ -37,6 +45,10 @@ def table(metrics: Mapping[str, Any]) -> str:
         lines.append(_row(title, cells))
         if name == "ap":
             lines.append(_row("  chance", [_chance(metrics, p, v) for p, v in columns]))
+    first = metrics["protocols"]["paper"]["raw"]
+    for name, title in PLACES.items():
+        said = figure_text(first[name]) if first[name]["value"] is not None else first[name]["why"]
+        lines.append(f"{title:<26}{said:>22}")
     for result, own in metrics["results"].items():
         cells = [figure_text(own[p][v]["auc_micro"]) if p in own else "–" for p, v in columns]
         lines.append(_row(f"AUC micro, {result}", cells))

@@ -11,7 +11,7 @@ from typing import Any
 from vad_jax.evaluation.controls import best_control
 from vad_jax.evaluation.files import PROTOCOLS, read_metrics, read_scores
 from vad_jax.evaluation.report import timeline
-from vad_jax.evaluation.tables import TITLES, control_text, figure_text, mark, shown
+from vad_jax.evaluation.tables import PLACES, TITLES, control_text, figure_text, mark, shown
 from vad_jax.types import DataError
 
 MEDIA = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
@@ -56,6 +56,7 @@ def render(workdir: str | Path) -> Path:
         columns=shown(metrics),
         head=_head(metrics),
         table=_table(metrics),
+        places=_places(metrics),
         controls=_controls(metrics),
         timelines=_timelines(scored, metrics),
         pictures=_pictures(workdir / "pictures"),
@@ -118,6 +119,11 @@ def _table(metrics):
         }
         for result, own in metrics["results"].items()
     ]
+
+
+def _places(metrics):
+    first = metrics["protocols"]["paper"]["raw"]
+    return [{"title": title, "cell": _cell(first[name])} for name, title in PLACES.items()]
 
 
 def _cell(figure):

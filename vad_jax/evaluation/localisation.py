@@ -1,0 +1,158 @@
+"""Where in the frame: pixel, region and track figures of a whole test set, from maps and masks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from vad_jax.evaluation import metrics
+from vad_jax.evaluation.bootstrap import bootstrap
+from vad_jax.evaluation.pixels import frame_levels, pixel_auc
+from vad_jax.evaluation.regions import boxes_from_map, region_criteria, tracks_from_masks
+
+NAMES = ("pixel_auc_40", "pixel_auc", "rbdc", "tbdc")
+DERIVED = "tracks derived from masks"
+
+
+class Mapped(NamedTuple):
+    """The error maps of one test video, and its masks.
+
+    Attributes:
+      name: of the video.
+      length: F.
+      size: (H, W) of its raw frames.
+      maps: gives the F maps `[h, w]` anew at each call, NaN throughout where there is no score.
+      masks: gives the F masks `[H, W]` anew at each call; None where the video has none.
+    """
+
+    name: str
+    length: int
+    size: tuple[int, int]
+    maps: Callable[[], Iterator[np.ndarray]]
+    masks: Callable[[], Iterator[np.ndarray]] | None
+
+
+def absent(why: str) -> dict[str, Any]:
+    """The figures that do not exist, each with the reason."""
+    return {name: {"value": None, "why": why} for name in NAMES}
+
+
+def localisation(
+    videos: Sequence[Mapped],
+    *,
+    threshold: float,
+    replicates: int = 2000,
+    recomputed: int = 200,
+    seed: int = 0,
+    level: float = 0.95,
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Pixel, region and track figures, each with its interval over videos, and the detections.
+
+    Pixel figures are over the videos that have masks. Regions count against the frames of all
+    videos; tracks are derived from the masks.
+
+    Args:
+      videos: all test videos, in order.
+      threshold: of boxes, the 99th percentile of normal maps.
+      replicates: bootstrap draws of `pixel_auc_40`.
+      recomputed: of the region and track criteria, which are made anew for each; `pixel_auc` has
+        no interval, a replicate would go through all pixels.
+      seed, level: of the bootstrap.
+
+    Returns:
+      `pixel_auc_40`, `pixel_auc`, `rbdc`, `tbdc` as `metrics.json` holds figures; and the boxes of
+      all videos, `video` `[D]`, `frame` `[D]`, `box` `[D, 4]` inclusive, `score` `[D]`.
+    """
+    detections = _detections(videos, threshold)
+    masked = [video for video in videos if video.masks]
+    if not masked:
+        return absent("the test set has no masks"), detections
+    draw = {"seed": seed, "level": level}
+    labels, values = zip(*(frame_levels(v.masks(), v.maps()) for v in masked), strict=True)
+    value = metrics.auc_micro(labels, values)
+    share = pixel_auc((v.masks() for v in masked), (v.maps() for v in masked))
+    if value is None or share is None:
+        return absent("the masks of the scored frames are of one class"), detections
+    interval = bootstrap(labels, values, metrics.auc_micro, replicates=replicates, **draw)
+    covered = {"videos": len(masked)}
+    figures = {
+        "pixel_auc_40": _figure(value, interval) | covered,
+        "pixel_auc": {"value": share, "low": None, "high": None} | covered,
+    }
+    return figures | _criteria(videos, detections, recomputed, draw), detections
+
+
+def _detections(videos, threshold) -> dict[str, np.ndarray]:
+    import cv2
+
+    owner, frames, boxes, scores = [], [], [np.empty((0, 4), np.int64)], [np.empty(0)]
+    for number, video in enumerate(videos):
+        for frame, values in enumerate(video.maps()):
+            if np.isnan(threshold) or np.isnan(values).all():
+                continue
+            values = np.asarray(values, np.float32)
+            sized = cv2.resize(values, video.size[::-1], interpolation=cv2.INTER_LINEAR)
+            found, score = boxes_from_map(sized, threshold=threshold)
+            owner += [number] * len(found)
+            frames += [frame] * len(found)
+            boxes.append(found)
+            scores.append(score)
+    return {
+        "video": np.array(owner, np.int32),
+        "frame": np.array(frames, np.int32),
+        "box": np.concatenate(boxes).astype(np.int32),
+        "score": np.concatenate(scores),
+    }
+
+
+def _criteria(videos, detections, replicates, draw) -> dict[str, Any]:
+    """RBDC and TBDC, and their intervals over videos that are drawn with their frames."""
+    truth, found = {}, {number: [] for number in range(len(videos))}
+    for number, video in enumerate(videos):
+        tracks = tracks_from_masks(video.masks()) if video.masks else ()
+        truth[number] = [tuple(int(value) for value in row) for row in tracks]
+    columns = (detections[name].tolist() for name in ("video", "frame", "box", "score"))
+    for number, frame, box, score in zip(*columns, strict=True):
+        found[number].append((frame, *box, score))
+
+    def criteria(drawn):
+        pairs = list(enumerate(drawn))
+        rows = [(place, *row) for place, number in pairs for row in truth[number]]
+        boxes = [(place, *row) for place, number in pairs for row in found[number]]
+        return region_criteria(rows, boxes, sum(videos[number].length for number in drawn))[:2]
+
+    own = criteria(range(len(videos)))
+    shape = (replicates, len(videos))
+    draws = np.random.default_rng(draw["seed"]).integers(0, len(videos), size=shape)
+    every = [criteria(row) for row in draws.tolist()]
+    figures = {}
+    for place, name in enumerate(("rbdc", "tbdc")):
+        if own[place] is None:
+            figures[name] = {"value": None, "why": "the masks hold no region"}
+            continue
+        kept = [values[place] for values in every if values[place] is not None]
+        half = 50 * (1 - draw["level"])
+        low, high = np.percentile(kept, [half, 100 - half])
+        figures[name] = {
+            "value": own[place],
+            "low": float(low),
+            "high": float(high),
+            "level": draw["level"],
+            "replicates": len(kept),
+            "dropped": replicates - len(kept),
+            "tracks": DERIVED,
+        }
+    return figures
+
+
+def _figure(value, interval) -> dict[str, Any]:
+    return {
+        "value": value,
+        "low": interval.low,
+        "high": interval.high,
+        "level": interval.level,
+        "replicates": interval.replicates,
+        "dropped": interval.dropped,
+    }
