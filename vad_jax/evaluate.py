@@ -103,14 +103,16 @@ def _evaluate(detector, workdir, given) -> dict[str, Any]:
         located, detections = located_in(maps, videos, dataset, detector.map_99)
     left_out = _left_out(windows, videos, dataset, detector.method.inputs)
     scored = _scored(detector, windows, truth, dataset, identity(videos), given["all_frames"])
-    scored = replace(scored, detections=detections)
-    evaluation.write_scores(workdir / "scores.npz", scored)
     sources = {source.name: source for source in dataset.testing}
+    controls = evaluation.controls(
+        (grey_frames(sources[video.name]) for video in videos),
+        mean_grey(dataset.training, videos[0].source_size),
+    )
+    scored = replace(scored, detections=detections, controls=controls)
+    evaluation.write_scores(workdir / "scores.npz", scored)
     about = environment()
     metrics = evaluation.summarise(
         scored,
-        (grey_frames(sources[video.name]) for video in videos),
-        mean_frame=mean_grey(dataset.training, videos[0].source_size),
         fusion=detector.method.fusion,
         located=located,
         run={

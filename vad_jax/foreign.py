@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,11 +57,12 @@ def evaluate_scores(
         "lower_is_stranger": lower_is_stranger,
     }
     with locked(output, "--output"):
+        if dataset is not None:
+            seen = evaluation.controls(map(grey_frames, dataset.testing), _mean(dataset))
+            found = replace(found, controls=seen)
         evaluation.write_scores(output / "scores.npz", found)
         metrics = evaluation.summarise(
             found,
-            None if dataset is None else map(grey_frames, dataset.testing),
-            mean_frame=dataset and _mean(dataset),
             run={
                 "command": cli.command_line("evaluate", given),
                 "seconds": round(time.perf_counter() - began, 1),

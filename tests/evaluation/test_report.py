@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from vad_jax.evaluation import read_scores, render, summarise, write_metrics, write_scores
+from vad_jax.evaluation import controls, read_scores, render, summarise, write_metrics, write_scores
 from vad_jax.evaluation.report.timeline import line, runs, shades
 from vad_jax.types import DataError
 
@@ -77,11 +77,20 @@ def test_page_asks_nothing_of_the_network(page, workdir):
 
 def test_every_video_has_its_timeline(page):
     paths = [attributes for tag, attributes in page.tags if tag == "path"]
-    assert [path["class"] for path in paths] == ["online", "paper"] * 4
+    assert [path["class"] for path in paths[-8:]] == ["online", "paper"] * 4
     assert all(re.fullmatch(r"(M[\d.,L]+)+", path["d"]) for path in paths)
     classes = [attributes.get("class") for tag, attributes in page.tags if tag == "i"]
     assert classes.count("hatch") == 4 + 1  # the first frames of each video, and the key
-    assert classes.count("truth") == 4 + 1
+    assert classes.count("truth") == 4 + 2  # in two keys
+
+
+def test_the_best_control_is_drawn_beside_the_curves(workdir, frames):
+    scored = read_scores(workdir / "scores.npz")
+    scored = dataclasses.replace(scored, controls=controls(frames))
+    write_scores(workdir / "scores.npz", scored)
+    page = Page(render(workdir).read_text(encoding="utf-8"))
+    paths = [attributes["class"] for tag, attributes in page.tags if tag == "path"]
+    assert paths[:6] == ["chance", "other", "paper", "other", "paper", "normal"]
 
 
 def test_page_shows_figures_controls_pictures_and_how_to_make_it_again(page):

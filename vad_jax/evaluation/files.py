@@ -37,6 +37,7 @@ class Scored:
       parts: name → `[F]` float64 in the paper's own units and direction.
       signs: part → +1 where higher = stranger, −1 where lower is.
       results: `NAME_PROTOCOL_VARIANT` → `[F]`, further results of the fusion.
+      controls: name → `[F]` float64, scores that need no learning, in no particular direction.
       detections: `video` `[D]`, `frame` `[D]`, `box` `[D, 4]` inclusive, `score` `[D]`; or empty.
       meta: plain values: method, config hash, checkpoint step, data hash, label source and hash,
         fps, seed.
@@ -48,6 +49,7 @@ class Scored:
     parts: dict[str, PerVideo] = field(default_factory=dict)
     signs: dict[str, int] = field(default_factory=dict)
     results: dict[str, PerVideo] = field(default_factory=dict)
+    controls: dict[str, PerVideo] = field(default_factory=dict)
     detections: dict[str, np.ndarray] = field(default_factory=dict)
     meta: dict[str, Any] = field(default_factory=dict)
 
@@ -63,6 +65,7 @@ def write_scores(path: str | Path, scored: Scored) -> None:
         {f"score_{name}": scored.scores.get(name) for name in SCORES}
         | {f"part_{name}": videos for name, videos in scored.parts.items()}
         | {f"fused_{name}": videos for name, videos in scored.results.items()}
+        | {f"control_{name}": videos for name, videos in scored.controls.items()}
     )
     for name, videos in columns.items():
         _check(name, videos, scored.names, lengths, path)
@@ -121,7 +124,7 @@ def read_scores(path: str | Path) -> Scored:
     wrong = [
         name
         for name, column in columns.items()
-        if name.startswith(("frame", "label", "score_", "part_", "fused_"))
+        if name.startswith(("frame", "label", "score_", "part_", "fused_", "control_"))
         and len(column) != offsets[-1]
     ]
     if wrong or len(offsets) != len(arrays["video_names"]) + 1:
@@ -145,6 +148,7 @@ def read_scores(path: str | Path) -> Scored:
         parts=parts,
         signs={name: int(arrays.get(f"part_{name}_sign", 1)) for name in parts},
         results=named("fused_"),
+        controls=named("control_"),
         detections={n: arrays[f"det_{n}"] for n in DETECTIONS if f"det_{n}" in arrays},
         meta=json.loads(str(arrays.get("meta", "{}"))),
     )

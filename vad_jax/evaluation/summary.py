@@ -55,7 +55,8 @@ def summarise(
     Args:
       scored: all test frames, as `scores.npz` holds them.
       frames: videos of test frames `[H, W]` uint8, grey, for the controls that look at pixels;
-        generators will do. Without them only the controls of time and place are made.
+        generators will do. Without them `scored.controls` are taken, or only those of time and
+        place are made.
       mean_frame: `[H, W]`, mean of the training frames, for one control more.
       fusion: its `smooth` operations are done to the controls too.
       located: pixel, region and track figures (`localisation`); they are of the raw maps, equal
@@ -108,7 +109,7 @@ def summarise(
             "beats_controls": beaten,
             "events": {"value": None, "why": "needs a threshold; not computed by this version"},
             "calibration": {"value": None, "why": "not computed by this version"},
-            "data": _data(scored, scores, frames is not None),
+            "data": _data(scored, scores, "mean intensity" in given),
             "run": dict(scored.meta) | dict(run or {}),
             "recognition": None,
         }
@@ -123,7 +124,7 @@ def _known(labels, videos):
 def _controls(scored, frames, mean_frame):
     lengths = [len(labels) for labels in scored.labels]
     if frames is None:
-        return index_controls(lengths)
+        return scored.controls or index_controls(lengths)
     given = controls(frames, mean_frame)
     found = [len(video) for video in given["constant"]]
     if found != lengths:

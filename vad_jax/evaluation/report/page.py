@@ -8,9 +8,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from vad_jax.evaluation.controls import best_control
 from vad_jax.evaluation.files import PROTOCOLS, read_metrics, read_scores
-from vad_jax.evaluation.report import timeline
+from vad_jax.evaluation.report import curves, timeline
+from vad_jax.evaluation.series import minmax
 from vad_jax.evaluation.tables import PLACES, TITLES, control_text, figure_text, mark, shown
 from vad_jax.types import DataError
 
@@ -58,6 +61,7 @@ def render(workdir: str | Path) -> Path:
         table=_table(metrics),
         places=_places(metrics),
         controls=_controls(metrics),
+        curves=_curves(scored, metrics),
         timelines=_timelines(scored, metrics),
         pictures=_pictures(workdir / "pictures"),
         videos=[_video(video, shown(metrics)) for video in metrics["per_video"]],
@@ -158,6 +162,43 @@ def _controls(metrics):
 
 def _signed(row):
     return f"{100 * row['value']:.1f}{' (negated)' if row['direction'] < 0 else ''}"
+
+
+def _curves(scored, metrics):
+    """ROC, PR and histogram of each column that is shown, with the best control; or nothing."""
+    found = []
+    for protocol, variant in shown(metrics):
+        own = scored.scores[f"{protocol}_{variant}"]
+        labels, values = _known(scored, own)
+        if labels.all() or not labels.any():
+            continue
+        table = metrics["controls"][protocol][variant]["auc_micro"]
+        best, control = best_control(table), None
+        if best in scored.controls and variant == "raw":
+            turned = [table[best]["direction"] * video for video in scored.controls[best]]
+            seen = zip(turned, own, strict=True)
+            turned = [np.where(np.isnan(scores), np.nan, video) for video, scores in seen]
+            control = _known(scored, list(map(minmax, turned)) if protocol == "paper" else turned)
+        found.append(
+            {
+                "title": f"{protocol}, {variant}",
+                "protocol": protocol,
+                "roc": curves.roc(labels, values),
+                "pr": curves.precision_recall(labels, values),
+                "histogram": curves.histogram(labels, values),
+                "control": best if control else None,
+                "control_roc": curves.roc(*control) if control else "",
+                "control_pr": curves.precision_recall(*control) if control else "",
+            }
+        )
+    return found
+
+
+def _known(scored, videos):
+    """Labels (bool) and scores of the frames that have both, `[N]`."""
+    labels, values = np.concatenate(scored.labels), np.concatenate(videos)
+    kept = (labels >= 0) & ~np.isnan(values)
+    return labels[kept] == 1, values[kept]
 
 
 def _timelines(scored, metrics):
