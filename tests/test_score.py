@@ -331,6 +331,14 @@ def test_an_output_that_cannot_be_written_is_refused(workdir, tmp_path):
         score(workdir, path, tmp_path / "file" / "out")
 
 
+def test_a_read_only_output_is_refused(workdir, tmp_path, small_disk):
+    path = films.write(tmp_path / "a.avi")
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    said = r"cannot be written \(Read-only file system\): give another --output"
+    with pytest.raises(CheckpointError, match=said):
+        score(workdir, path, small_disk / "out")
+
+
 def fill(folder, *, leave):
     (folder / "filler").write_bytes(bytes(shutil.disk_usage(folder).free - leave))
 

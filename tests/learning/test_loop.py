@@ -217,6 +217,12 @@ def test_a_full_disk_stops_training_and_keeps_what_was_saved(run_config, small_d
     assert lines(workdir)[-1]["step"] == 69
 
 
+def test_a_read_only_workdir_is_refused(run_config, small_disk):
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    with pytest.raises(CheckpointError, match=r"cannot be written \(Read-only file system\)"):
+        train.train(run_config(), small_disk / "run")
+
+
 def test_both_backends_train_to_the_same_bits(run_config, tmp_path):
     results = []
     for backend in ("tf", "resident"):
