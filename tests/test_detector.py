@@ -47,6 +47,15 @@ def test_a_stream_gives_the_same_bits(detector, frames, result):
     np.testing.assert_array_equal(scores, result.score[list(places)])
 
 
+def test_a_camera_may_write_every_frame_into_the_same_array(detector, frames, result):
+    stream, array, found = detector.stream(), np.empty_like(frames[0]), []
+    for frame in frames:
+        array[...] = frame
+        found += stream.push(array)
+    places, scores = zip(*found, strict=True)
+    np.testing.assert_array_equal(scores, result.score[list(places)])
+
+
 def test_a_stream_answers_with_the_frame_that_completes_a_window(detector, frames):
     stream = detector.stream()
     answers = [stream.push(frame) for frame in frames[:10]]

@@ -147,7 +147,10 @@ class DetectorStream:
 
     def push(self, frame: np.ndarray) -> list[tuple[int, float]]:
         """Takes the next frame; returns (position in the stream, score) of each frame scored."""
-        return self._fused(self._stream.push(self._detector._fitted(frame)))
+        fitted = self._detector._fitted(frame)
+        if np.may_share_memory(fitted, frame):  # cameras write the next frame into the same array
+            fitted = fitted.copy()
+        return self._fused(self._stream.push(fitted))
 
     def flush(self) -> list[tuple[int, float]]:
         """Ends the stream; returns what was still to come."""

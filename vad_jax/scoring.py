@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vad_jax.data.ahead import ahead
-from vad_jax.data.windows import WindowBuffer
+from vad_jax.data.windows import Window, WindowBuffer, frame_indices
 from vad_jax.types import Batch, DataError, InputSpec, Method, Scores, Variables
 
 _BATCH = 16  # windows at a time where there is no carry
@@ -91,7 +91,7 @@ class Stream:
 
     def _batches(self, *, flush: bool) -> Iterator[tuple[np.ndarray, Scores]]:
         while len(self._waiting) >= self._rows or (flush and self._waiting):
-            now, self._waiting = self._waiting[: self._rows], self._waiting[self._rows :]
+            now, self._waiting = _taken(self._spec, self._waiting, self._rows)
             batch = _packed(self._spec, now, self._rows)
             self.carry, scores = self._score(self._variables, self.carry, batch)
             yield batch["frame"][: len(now)], scores
@@ -254,7 +254,7 @@ class _Lane:
         self._video, self.name = video, video.name
         self.length, self.done, self._ended = 0, [], False
         self.waiting = 0  # batches with windows of it that are not fetched yet
-        self._windows: list[tuple[int, np.ndarray]] = []
+        self._windows: list[Window] = []
 
     def open(self, spec: InputSpec) -> None:
         self._frames, self._buffer = ahead(self._video.stream(), _AHEAD), WindowBuffer(spec)
@@ -266,8 +266,8 @@ class _Lane:
     def finished(self) -> bool:
         return self._ended and not self._windows and not self.waiting
 
-    def take(self, rows: int, progress: Callable[[int], Any]) -> list[tuple[int, np.ndarray]]:
-        """The next windows; fewer than `rows` only at the end of the video."""
+    def take(self, rows: int, progress: Callable[[int], Any]) -> list[Window]:
+        """The next windows; fewer than `rows` at the end of the video and around broken frames."""
         while len(self._windows) < rows and not self._ended:
             for frame in self._frames:
                 self._windows += self._buffer.push(frame)
@@ -277,21 +277,61 @@ class _Lane:
             else:
                 self._windows += self._buffer.flush()
                 self._ended = True
-        now, self._windows = self._windows[:rows], self._windows[rows:]
+        now, self._windows = _taken(self._buffer.spec, self._windows, rows)
         return now
 
 
-def _packed(spec: InputSpec, windows: list[tuple[int, np.ndarray]], rows: int) -> Batch:
-    """A batch of `rows` windows; those that are missing are masked."""
-    clip = (spec.lead + spec.frames, spec.height, spec.width, spec.channels)
-    dtype = windows[0][1].dtype if windows else np.uint8
-    frames, first = np.zeros((rows, *clip), dtype), np.zeros(rows, np.int32)
-    for row, (start, window) in enumerate(windows):
-        if window.shape != clip:
-            raise DataError(f"A window is {list(clip)} [T, H, W, C]; this one is {window.shape}.")
-        frames[row], first[row] = window, start
+def _most_frames(spec: InputSpec, rows: int) -> int:
+    """Frames of so many windows that follow one another, each frame once."""
+    length = spec.lead + spec.frames
+    return min(rows * length, (rows - 1) * spec.step + (length - 1) * spec.stride + 1)
+
+
+def _taken(spec: InputSpec, waiting: list[Window], rows: int) -> tuple[list[Window], list[Window]]:
+    """The next windows of a batch, and the rest; behind a gap there may be room for fewer."""
+    number = min(rows, len(waiting))
+    while number > 1 and len(_numbers(spec, waiting[:number])[0]) > _most_frames(spec, rows):
+        number -= 1
+    return waiting[:number], waiting[number:]
+
+
+def _numbers(spec: InputSpec, windows: list[Window]) -> tuple[np.ndarray, np.ndarray]:
+    """The frames of the windows, each once, and which of them each window has, `[W, L]`."""
+    every = frame_indices(spec, np.array([first for first, _ in windows]))
+    numbers, places = np.unique(every, return_inverse=True)
+    return numbers, places.reshape(every.shape)
+
+
+def _packed(spec: InputSpec, windows: list[Window], rows: int) -> Batch:
+    """A batch of `rows` windows; those that are missing are masked.
+
+    Windows share frames: each goes to the device once, in `chunk`, and `index` says where a window
+    has it (`_gathered`).
+    """
+    size, length = (spec.height, spec.width, spec.channels), spec.lead + spec.frames
+    dtype = windows[0][1][0].dtype if windows else np.uint8
+    chunk = np.zeros((_most_frames(spec, rows), *size), dtype)
+    first, index = np.zeros(rows, np.int32), np.zeros((rows, length), np.int32)
+    if windows:
+        _, places = _numbers(spec, windows)
+        index[: len(windows)] = places
+        first[: len(windows)] = [start for start, _ in windows]
+        own = zip(
+            places.ravel().tolist(), (f for _, frames in windows for f in frames), strict=True
+        )
+        for place, frame in dict(own).items():
+            if frame.shape != size:
+                raise DataError(f"A frame is {list(size)} [H, W, C]; this one {frame.shape}.")
+            chunk[place] = frame
     mask = np.arange(rows) < len(windows)
-    return {"frames": frames, "mask": mask, "video": np.zeros(rows, np.int32), "frame": first}
+    video = np.zeros(rows, np.int32)
+    return {"chunk": chunk, "index": index, "mask": mask, "video": video, "frame": first}
+
+
+def _gathered(batch: Batch) -> Batch:
+    """The batch as methods know it: `frames` `[B, L, H, W, C]`."""
+    rest = {name: value for name, value in batch.items() if name not in ("chunk", "index")}
+    return {"frames": batch["chunk"][batch["index"]], **rest} if "chunk" in batch else batch
 
 
 @functools.lru_cache(maxsize=16)
@@ -304,7 +344,7 @@ def compiled(
     """
 
     def score(variables, carry, batch):
-        carry, scores = method.score(variables, carry, batch)
+        carry, scores = method.score(variables, carry, _gathered(batch))
         return carry, scores if maps else scores._replace(maps=None)
 
     return jax.jit(jax.vmap(score, in_axes=(None, 0, 0)) if streams else score)

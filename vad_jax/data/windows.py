@@ -92,34 +92,33 @@ def _pack(every: np.ndarray, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
     return padded.reshape(number, batch_size, 2), mask.reshape(number, batch_size)
 
 
+Window = tuple[int, list[np.ndarray]]  # first frame, and the L frames, not copied
+
+
 class WindowBuffer:
     """Cuts a stream of frames into the windows that `starts` names, in constant memory."""
 
     def __init__(self, spec: InputSpec):
-        self._spec = spec
+        self.spec = spec
         self._frames: deque = deque(maxlen=spec.span + spec.lead * spec.stride)
         self._seen = 0
 
-    def push(self, frame: np.ndarray | None) -> list[tuple[int, np.ndarray]]:
-        """Takes the next frame `[H, W, C]`, or None for a broken one.
-
-        Returns:
-          The windows that it completes: first frame and uint8 `[L, H, W, C]`.
-        """
+    def push(self, frame: np.ndarray | None) -> list[Window]:
+        """Takes the next frame `[H, W, C]`, or None for a broken one; returns what it completes."""
         self._frames.append(frame)
         self._seen += 1
-        first = self._seen - self._spec.span
-        return self._window(first) if first >= 0 and first % self._spec.step == 0 else []
+        first = self._seen - self.spec.span
+        return self._window(first) if first >= 0 and first % self.spec.step == 0 else []
 
-    def flush(self) -> list[tuple[int, np.ndarray]]:
+    def flush(self) -> list[Window]:
         """The window aligned with the end of the video, where the spec asks for one."""
-        first = self._seen - self._spec.span
-        late = self._spec.tail == "align" and first > 0 and first % self._spec.step != 0
+        first = self._seen - self.spec.span
+        late = self.spec.tail == "align" and first > 0 and first % self.spec.step != 0
         return self._window(first) if late else []
 
-    def _window(self, first: int) -> list[tuple[int, np.ndarray]]:
+    def _window(self, first: int) -> list[Window]:
         oldest = self._seen - len(self._frames)
-        frames = [self._frames[i - oldest] for i in frame_indices(self._spec, first)]
+        frames = [self._frames[i - oldest] for i in frame_indices(self.spec, first)]
         if any(frame is None for frame in frames):
             return []
-        return [(first, np.stack(frames))]
+        return [(first, frames)]
