@@ -2,10 +2,11 @@
 
     python -m vad_jax.evaluate --workdir=runs/quickstart [--root=FOLDER] [--labels=FILE]
     python -m vad_jax.evaluate --workdir=runs/a,runs/b,runs/c
+    python -m vad_jax.evaluate --scores=FILE.npz --labels=FILE [--root=FOLDER --data=NAME]
 
 Writes `scores.npz`, `metrics.json`, `report.html` and `pictures/` into the workdir and prints the
 table. Several workdirs are compared in one table, made from their `metrics.json`; only those that
-have none yet are evaluated.
+have none yet are evaluated. Scores from anywhere: see `evaluation.read_foreign`.
 """
 
 from __future__ import annotations
