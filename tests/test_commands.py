@@ -287,7 +287,8 @@ def test_scores_have_the_documented_arrays_over_all_frames(finished_run):
     }
     signs = {f"{part}_sign" for part in parts}
     others = {"video_names", "offsets", "frame", "label", "meta"}
-    assert set(arrays) == others | scores | parts | signs | results
+    boxes = {f"det_{name}" for name in ("video", "frame", "box", "score")}
+    assert set(arrays) == others | scores | parts | signs | results | boxes
     assert arrays["video_names"].dtype.kind == "U"
     kinds = {"offsets": np.int64, "frame": np.int32, "label": np.int8}
     kinds |= dict.fromkeys(scores | parts | results, np.float64)

@@ -111,6 +111,7 @@ def _evaluate(detector, workdir, given) -> dict[str, Any]:
     )
     scored = replace(scored, detections=detections, controls=controls)
     evaluation.write_scores(workdir / "scores.npz", scored)
+    evaluation.write_controls(workdir / "controls.npz", scored)
     about = environment()
     metrics = evaluation.summarise(
         scored,

@@ -61,6 +61,7 @@ def evaluate_scores(
             seen = evaluation.controls(map(grey_frames, dataset.testing), _mean(dataset))
             found = replace(found, controls=seen)
         evaluation.write_scores(output / "scores.npz", found)
+        evaluation.write_controls(output / "controls.npz", found)
         metrics = evaluation.summarise(
             found,
             run={

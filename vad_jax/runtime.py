@@ -130,9 +130,9 @@ def keep_heap() -> bool:
 
     XLA takes its temporary buffer (2 GB for MNAD's step, batch 4, 256x256) afresh from malloc for
     each execution and gives it back. What that costs depends on the machine: where page faults
-    are dear, a fifth of the step; on another it cost nothing and keeping the heap made the step 23 %
-    slower, PyTorch's 14 % faster (two cores of a server CPU, 2026-11). Try it. The price: resident
-    memory stays at its peak until the process ends.
+    are dear, a fifth of the step; on another it cost nothing and keeping the heap made the step
+    23 % slower, PyTorch's 14 % faster (two cores of a server CPU, 2026-11). Try it. The price:
+    resident memory stays at its peak until the process ends.
 
     Returns:
       Whether it worked. It needs glibc's malloc; elsewhere a warning says that nothing changed.

@@ -54,10 +54,10 @@ def test_the_figures_are_those_of_the_single_functions(found):
 
 def test_intervals_hold_the_figures_and_say_how_they_were_made(found):
     _, (figures, _) = found
-    for name in ("pixel_auc_40", "rbdc", "tbdc"):
+    for name in ("pixel_auc_40", "pixel_auc", "rbdc", "tbdc"):
         figure = figures[name]
         assert figure["low"] <= figure["value"] <= figure["high"], name
-    assert figures["pixel_auc"]["low"] is None
+    assert figures["pixel_auc"]["replicates"] == 200
     assert figures["rbdc"]["replicates"] == 20
     assert figures["rbdc"]["tracks"] == "tracks derived from masks"
     assert figures["pixel_auc"]["videos"] == 5
@@ -83,3 +83,13 @@ def test_without_a_threshold_there_are_no_boxes():
     figures, detections = localisation([video(0)[0], video(1)[0]], threshold=np.nan, recomputed=5)
     assert not len(detections["score"])
     assert figures["rbdc"]["value"] == 0
+
+
+def test_the_interval_of_the_pixels_is_that_of_pixels_drawn_with_their_videos(found):
+    made, (figures, _) = found
+    masks, maps = [item[1] for item in made[:5]], [item[2] for item in made[:5]]
+    draws = np.random.default_rng(0).integers(0, 5, size=(200, 5))
+    every = [pixel_auc([masks[i] for i in draw], [maps[i] for i in draw]) for draw in draws]
+    low, high = np.percentile(every, [2.5, 97.5])
+    assert figures["pixel_auc"]["low"] == pytest.approx(low, abs=1e-3)  # float16 steps
+    assert figures["pixel_auc"]["high"] == pytest.approx(high, abs=1e-3)

@@ -9,7 +9,15 @@ import cv2
 import numpy as np
 import pytest
 
-from vad_jax.evaluation import controls, read_scores, render, summarise, write_metrics, write_scores
+from vad_jax.evaluation import (
+    controls,
+    read_scores,
+    render,
+    summarise,
+    write_controls,
+    write_metrics,
+    write_scores,
+)
 from vad_jax.evaluation.report.timeline import line, runs, shades
 from vad_jax.types import DataError
 
@@ -87,7 +95,7 @@ def test_every_video_has_its_timeline(page):
 def test_the_best_control_is_drawn_beside_the_curves(workdir, frames):
     scored = read_scores(workdir / "scores.npz")
     scored = dataclasses.replace(scored, controls=controls(frames))
-    write_scores(workdir / "scores.npz", scored)
+    write_controls(workdir / "controls.npz", scored)
     page = Page(render(workdir).read_text(encoding="utf-8"))
     paths = [attributes["class"] for tag, attributes in page.tags if tag == "path"]
     assert paths[:6] == ["chance", "other", "paper", "other", "paper", "normal"]

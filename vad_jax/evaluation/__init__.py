@@ -21,8 +21,10 @@ from vad_jax.evaluation.controls import best_control, control_table, controls, i
 from vad_jax.evaluation.events import Events, events
 from vad_jax.evaluation.files import (
     Scored,
+    read_controls,
     read_metrics,
     read_scores,
+    write_controls,
     write_metrics,
     write_scores,
 )
@@ -95,6 +97,7 @@ __all__ = [
     "per_video_auc",
     "pixel_auc",
     "pixel_auc_40",
+    "read_controls",
     "read_foreign",
     "read_labels",
     "read_masks",
@@ -107,6 +110,7 @@ __all__ = [
     "summarise",
     "table",
     "tracks_from_masks",
+    "write_controls",
     "write_metrics",
     "write_scores",
 ]

@@ -113,6 +113,16 @@ def common(scores_a: Videos, scores_b: Videos) -> tuple[list[np.ndarray], list[n
     )
 
 
+def draws_of(videos: int, *, replicates: int, seed: int) -> np.ndarray:
+    """How often each of B draws holds each of V videos, `[B, V]`."""
+    return _counts(_draws(videos, replicates, seed))
+
+
+def interval_of(values: np.ndarray, *, level: float) -> Interval:
+    """The percentile interval of replicates `[B]`, NaN where a draw has no figure."""
+    return _interval(values, level)
+
+
 def _draws(videos, replicates, seed):
     if not videos:
         raise DataError("There is no video to draw from. Give labels and scores of one at least.")
@@ -150,7 +160,18 @@ def _counts(draws):
 
 def _micro(labels, scores, counts):
     """AUC = wᵀUw / ((w·n₁)(w·n₀)): exact, and U is built once."""
-    wins, positives, negatives = pair_wins(labels, scores)
+    return weighted(counts, *pair_wins(labels, scores))
+
+
+def weighted(
+    counts: np.ndarray, wins: np.ndarray, positives: np.ndarray, negatives: np.ndarray
+) -> np.ndarray:
+    """The AUC of every draw, `[B]`, NaN where it is of one class.
+
+    Args:
+      counts: how often each draw holds each video, `[B, V]`.
+      wins, positives, negatives: as `pair_wins` returns them.
+    """
     pairs = (counts @ positives) * (counts @ negatives)
     won = np.sum((counts @ wins) * counts, axis=1)
     return np.divide(won, pairs, out=np.full(len(counts), np.nan), where=pairs > 0)

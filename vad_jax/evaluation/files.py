@@ -9,7 +9,7 @@ import json
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,8 @@ class Scored:
       parts: name → `[F]` float64 in the paper's own units and direction.
       signs: part → +1 where higher = stranger, −1 where lower is.
       results: `NAME_PROTOCOL_VARIANT` → `[F]`, further results of the fusion.
-      controls: name → `[F]` float64, scores that need no learning, in no particular direction.
+      controls: name → `[F]` float64, scores that need no learning, in no particular direction;
+        in a file of their own (`write_controls`).
       detections: `video` `[D]`, `frame` `[D]`, `box` `[D, 4]` inclusive, `score` `[D]`; or empty.
       meta: plain values: method, config hash, checkpoint step, data hash, label source and hash,
         fps, seed.
@@ -65,7 +66,6 @@ def write_scores(path: str | Path, scored: Scored) -> None:
         {f"score_{name}": scored.scores.get(name) for name in SCORES}
         | {f"part_{name}": videos for name, videos in scored.parts.items()}
         | {f"fused_{name}": videos for name, videos in scored.results.items()}
-        | {f"control_{name}": videos for name, videos in scored.controls.items()}
     )
     for name, videos in columns.items():
         _check(name, videos, scored.names, lengths, path)
@@ -124,7 +124,7 @@ def read_scores(path: str | Path) -> Scored:
     wrong = [
         name
         for name, column in columns.items()
-        if name.startswith(("frame", "label", "score_", "part_", "fused_", "control_"))
+        if name.startswith(("frame", "label", "score_", "part_", "fused_"))
         and len(column) != offsets[-1]
     ]
     if wrong or len(offsets) != len(arrays["video_names"]) + 1:
@@ -148,10 +148,35 @@ def read_scores(path: str | Path) -> Scored:
         parts=parts,
         signs={name: int(arrays.get(f"part_{name}_sign", 1)) for name in parts},
         results=named("fused_"),
-        controls=named("control_"),
         detections={n: arrays[f"det_{n}"] for n in DETECTIONS if f"det_{n}" in arrays},
         meta=json.loads(str(arrays.get("meta", "{}"))),
     )
+
+
+def write_controls(path: str | Path, scored: Scored) -> None:
+    """Keeps `scored.controls` as `controls.npz`: name → `[N]`, frames as in `scores.npz`."""
+    arrays = {name: _joined(videos, np.float64) for name, videos in scored.controls.items()}
+    _replace(path, lambda file: np.savez_compressed(file, **arrays))
+
+
+def read_controls(path: str | Path, scored: Scored) -> Scored:
+    """The scores with the controls of their file; as they are where there is none.
+
+    Raises:
+      DataError: a damaged file, or one of other frames.
+    """
+    if not Path(path).is_file():
+        return scored
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except Exception as error:  # as in `read_scores`
+        raise DataError(f"{path} is damaged ({error}). Make it anew with `evaluate`.") from error
+    ends = np.cumsum([len(labels) for labels in scored.labels])
+    if any(array.shape != (ends[-1],) for array in arrays.values()):
+        raise DataError(f"{path} has other frames than scores.npz. Make both with `evaluate`.")
+    controls = {name: np.split(array, ends[:-1]) for name, array in arrays.items()}
+    return replace(scored, controls=controls)
 
 
 def write_metrics(path: str | Path, metrics: Mapping[str, Any]) -> None:

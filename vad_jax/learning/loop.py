@@ -236,7 +236,7 @@ class _StageRun:
             return variables
         if done:
             log.info("Stage %s goes on after step %d.", self.stage.name, done)
-        for stale in ("normal.npz", "scores.npz", "metrics.json", "report.html"):
+        for stale in ("normal.npz", "scores.npz", "controls.npz", "metrics.json", "report.html"):
             (self.workdir / stale).unlink(missing_ok=True)  # of fewer steps than come now
         self.log = _Log(self.workdir / "metrics.jsonl", self.stage.name, done)
         return self._epochs(transform, variables, slots, done, unlogged, checkpoints)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from vad_jax.evaluation.controls import best_control
-from vad_jax.evaluation.files import PROTOCOLS, read_metrics, read_scores
+from vad_jax.evaluation.files import PROTOCOLS, read_controls, read_metrics, read_scores
 from vad_jax.evaluation.report import curves, timeline
 from vad_jax.evaluation.series import minmax
 from vad_jax.evaluation.tables import PLACES, TITLES, control_text, figure_text, mark, shown
@@ -46,6 +46,7 @@ def render(workdir: str | Path) -> Path:
 
     workdir = Path(workdir)
     scored, metrics = read_scores(workdir / "scores.npz"), read_metrics(workdir / "metrics.json")
+    scored = read_controls(workdir / "controls.npz", scored)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
