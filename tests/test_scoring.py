@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import vad_jax
 from vad_jax import scoring
 from vad_jax.data.windows import WindowBuffer, frame_indices, starts
 from vad_jax.types import DataError, InputSpec
@@ -67,3 +68,16 @@ def test_a_frame_of_another_size_is_named():
         DataError, match=r"A frame is \[2, 2, 1\] \[H, W, C\]; this one \(3, 2, 1\)"
     ):
         scoring._packed(spec, [(0, [np.zeros((3, 2, 1), np.uint8)])], 1)
+
+
+def test_many_batches_of_a_video_are_kept_as_few(finished_run, monkeypatch):
+    detector = vad_jax.load(finished_run[0])
+    random = np.random.default_rng(0)
+    frames = random.integers(0, 256, (130, 16, 16, 1)).astype(np.uint8)
+    whole = scoring.score_video(detector.method, detector.variables, frames)
+    monkeypatch.setattr(scoring, "_MERGED", 5)
+    merged = scoring.score_video(detector.method, detector.variables, frames)
+    assert len(whole.first) == 32
+    np.testing.assert_array_equal(merged.first, whole.first)
+    for name, values in whole.parts.items():
+        np.testing.assert_array_equal(merged.parts[name], values)

@@ -26,6 +26,7 @@ _BATCH = 16  # windows at a time where there is no carry
 _STREAMS = 8  # videos side by side, at most, where each has a carry of its own
 _ROWS = 4  # windows at a time of each of these
 _AHEAD = 32  # frames that are read before they are needed
+_MERGED = 1024  # batches of a video that are kept apart, at most
 _PENDING = 4  # batches that may wait for the device: the bound on what they hold in memory
 
 
@@ -172,6 +173,7 @@ def _whole(
 ) -> VideoScores:
     """All frames of a video through a stream; few batches at a time lie on the device."""
     pending, done, length = deque(), [], 0
+    merged = [0]  # entries of `done` that are many batches in one
 
     def fetch(most):
         while len(pending) > most:
@@ -181,6 +183,9 @@ def _whole(
                 each(first, scores)
                 scores = scores._replace(maps=None)
             done.append((first, scores))
+            if len(done) - merged[0] == _MERGED and not maps:
+                done[merged[0] :] = [_merged(done[merged[0] :])]
+                merged[0] += 1
 
     for frame in ahead(frames, _AHEAD):
         pending += stream.push(frame)
@@ -348,6 +353,15 @@ def compiled(
         return carry, scores if maps else scores._replace(maps=None)
 
     return jax.jit(jax.vmap(score, in_axes=(None, 0, 0)) if streams else score)
+
+
+def _merged(done: list[tuple[np.ndarray, Scores]]) -> tuple[np.ndarray, Scores]:
+    """Batches without maps as one: a thousand small arrays weigh more than their numbers."""
+    parts = {
+        name: np.concatenate([scores.parts[name][: len(first)] for first, scores in done])
+        for name in done[0][1].parts
+    }
+    return np.concatenate([first for first, _ in done]), Scores(parts)
 
 
 def _joined(method, name, length, done, *, maps) -> VideoScores:
