@@ -241,7 +241,9 @@ def main() -> cli.Outcome:
     from vad_jax.types import ConfigError
 
     given = flags.FLAGS
-    if bool(given.workdir) == bool(given.scores):
+    if given.workdir and given.scores:
+        raise ConfigError("Give --workdir or --scores, not both; --output says where files go.")
+    if not given.workdir and not given.scores:
         raise ConfigError("Give the run's folder, --workdir=runs/NAME, or --scores=FILE.npz.")
     if given.scores:
         output = given.output or Path(given.scores).with_suffix("")

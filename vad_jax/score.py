@@ -312,8 +312,8 @@ def main() -> cli.Outcome:
     output = given.output or Path(given.workdir) / "scored"
     options = Options(given.overlay, given.threshold, given.fps)
     figures = score(given.workdir, given.source, output, **options._asdict())
-    done = f"{figures['videos']} videos scored, {figures['skipped']} were done before"
-    print(f"{done}: {figures['scored']} of {figures['frames']} frames have a score. {output}")
+    done = f"Videos scored: {figures['videos']}, done before: {figures['skipped']}"
+    print(f"{done}; {figures['scored']} of {figures['frames']} frames have a score. {output}")
     for line in figures["left_out"]:
         log.warning("Left out: %s", line)
     return cli.Outcome(figures, exit_code=3 if figures["left_out"] else 0)

@@ -40,7 +40,7 @@ def test_every_figure_has_its_interval_or_its_reason(metrics):
                 assert figures[name]["level"] == 0.95
             for name in ("pixel_auc_40", "pixel_auc", "rbdc", "tbdc"):
                 assert figures[name]["value"] is None
-                assert "no maps and masks were given" in figures[name]["why"]
+                assert "no maps were given" in figures[name]["why"]
 
 
 def test_recomputed_figures_state_their_replicates(metrics):

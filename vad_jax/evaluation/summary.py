@@ -31,7 +31,7 @@ METRICS = {  # name → function
 }
 RECOMPUTED = ("ap", "eer")  # made anew for every replicate: fewer of them
 COMPARED = ("auc_micro", "auc_macro")  # with the controls; turning a score turns x into 1 − x
-NOT_LOCATED = absent("no maps and masks were given")
+NOT_LOCATED = absent("no maps were given")
 ONE_CLASS = "the scored frames with a label are of one class"
 NO_FRAME = "no frame has both a score and a label"
 NO_VIDEO = "no video has both classes among its scored frames"

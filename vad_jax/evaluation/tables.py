@@ -61,6 +61,8 @@ def table(metrics: Mapping[str, Any]) -> str:
     if len(columns) < len(PROTOCOLS) * len(VARIANTS):
         lines.append("raw alone is shown where the method's score has no smoothing")
     lines.append("")
+    if not data["controls_saw_frames"]:
+        lines.append("controls that look at frames were not made: give --root and --data")
     for protocol, variant in columns:
         for metric in ("auc_micro", "auc_macro"):
             said = mark(metrics, protocol, variant, metric)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from vad_jax.data.datasets.published import Published
 from vad_jax.data.decoder import frame_rate
 from vad_jax.data.folder import Dataset, Source, open_folder
 from vad_jax.types import DataError
+
+log = logging.getLogger(__name__)
 
 __all__ = [
     "NAMES",
@@ -59,6 +62,7 @@ def open_dataset(name: str, root: str | Path, *, labels: str | Path | None = Non
     if name == "synthetic":
         if not root.exists():
             synthetic_folder.write(root)
+            log.info("Wrote the synthetic set to %s.", root)
         return replace(open_folder(name, root, labels=labels), fps=synthetic.FPS)
     if name == "folder":
         return _with_rate(open_folder(name, root, labels=labels))
