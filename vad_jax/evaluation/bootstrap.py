@@ -42,6 +42,11 @@ class Interval(NamedTuple):
     values: np.ndarray
     p: float | None = None
 
+    def figure(self, value: float) -> dict[str, Any]:
+        """A figure and its interval as `metrics.json` holds them."""
+        names = ("low", "high", "level", "replicates", "dropped")
+        return {"value": value} | {name: getattr(self, name) for name in names}
+
 
 def bootstrap(
     labels: Videos,

@@ -77,8 +77,8 @@ def localisation(
     interval = bootstrap(labels, values, metrics.auc_micro, replicates=replicates, **draw)
     covered = {"videos": len(masked)}
     figures = {
-        "pixel_auc_40": _figure(value, interval) | covered,
-        "pixel_auc": _figure(share, _pixel_interval(masked, replicates, draw)) | covered,
+        "pixel_auc_40": interval.figure(value) | covered,
+        "pixel_auc": _pixel_interval(masked, replicates, draw).figure(share) | covered,
     }
     return figures | _criteria(videos, detections, recomputed, draw), detections
 
@@ -155,14 +155,3 @@ def _criteria(videos, detections, replicates, draw) -> dict[str, Any]:
             "tracks": DERIVED,
         }
     return figures
-
-
-def _figure(value, interval) -> dict[str, Any]:
-    return {
-        "value": value,
-        "low": interval.low,
-        "high": interval.high,
-        "level": interval.level,
-        "replicates": interval.replicates,
-        "dropped": interval.dropped,
-    }

@@ -165,14 +165,7 @@ def _figure(name, labels, scores, draw):
         kept, _ = frame_metrics.scored_frames(labels, scores)
         more = {"chance": float(np.concatenate(kept).mean())}
     interval = bootstrap(labels, scores, metric, **draw)
-    return {
-        "value": value,
-        "low": interval.low,
-        "high": interval.high,
-        "level": interval.level,
-        "replicates": interval.replicates,
-        "dropped": interval.dropped,
-    } | more
+    return interval.figure(value) | more
 
 
 def _results(scored, truth, draw):
