@@ -21,7 +21,8 @@ ROOT = Path(vad_jax.__file__).resolve().parent
 MAY_IMPORT = {
     "types": (),
     "files": (),
-    "learning.meta": (),
+    "learning.subsets": (),
+    "learning.meta": ("learning.subsets",),
     "learning.optim": (),
     "nets": ("types", "nets"),
     "methods": ("nets", "types", "learning.meta", "learning.optim"),
