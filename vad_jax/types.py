@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 Variables = dict[str, Any]  # {"params": what gradients move, "state": what else moves or matters}
-Batch = dict[str, Any]  # arrays of fixed shape: frames, mask, video, frame
+Batch = dict[str, Any]  # arrays of fixed shape: mask, video, frame, and what kind of row it is
 
 
 class VadError(Exception):
@@ -52,6 +52,22 @@ class Stopped(VadError):
 
 
 @dataclass(frozen=True)
+class EpisodeSpec:
+    """A row that is an episode: windows of one video to adapt on, and others to be judged by.
+
+    Attributes:
+      support: K, windows that are adapted on.
+      query: Q, windows that judge the result.
+      draw: `disjoint`: the support are K windows in a row, as at test time, and no query window
+        shares a frame with them; `published`: all K + Q begin in one of the video's 32 segments.
+    """
+
+    support: int
+    query: int
+    draw: Literal["disjoint", "published"] = "disjoint"
+
+
+@dataclass(frozen=True)
 class InputSpec:
     """What one example is: a window of `frames` frames of one video.
 
@@ -68,6 +84,9 @@ class InputSpec:
       lead: frames before the window that come with it, clipped to the video's first frame;
         a batch then holds `lead + T` frames a row.
       tail: `drop` the frames that no whole step reaches, or `align` one last window with the end.
+      order: of training windows: `shuffled` over all videos, or `video_batch`: a batch is windows
+        of one video from different ones of its 32 segments, at one offset in each.
+      episode: where a row is not one window but an episode of several.
     """
 
     frames: int
@@ -83,6 +102,8 @@ class InputSpec:
     step: int = 1
     lead: int = 0
     tail: Literal["drop", "align"] = "drop"
+    order: Literal["shuffled", "video_batch"] = "shuffled"
+    episode: EpisodeSpec | None = None
 
     @property
     def span(self) -> int:
@@ -134,6 +155,11 @@ def everything(path: str) -> bool:
     return True
 
 
+def silent(parts: Mapping[str, float]) -> str | None:
+    """The `remark` of a stage that has nothing to say of its losses."""
+    return None
+
+
 @dataclass(frozen=True)
 class Stage:
     """One phase of training.
@@ -150,6 +176,7 @@ class Stage:
       finish: its inverse.
       measure: `(params, state, batch) → {name: [B]}` over normal windows at the stage's end, in
         the stage's layout, handed to the next `begin`; or None.
+      remark: loss parts at the end of the first epoch → what a user should be told, or None.
     """
 
     name: str
@@ -160,6 +187,7 @@ class Stage:
     begin: Callable[..., Variables] = unchanged
     finish: Callable[[Variables], Variables] = unchanged
     measure: Callable[..., dict[str, Any]] | None = None
+    remark: Callable[[Mapping[str, float]], str | None] = silent
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,10 +224,12 @@ class Published(NamedTuple):
     """The tensors of a method's published state dict.
 
     Attributes:
-      values: their name → (our path, beginning with `params/` or `state/`; `conv`, `upsample` or
-        `plain`: the layout of its axes).
+      values: their name → (our path, beginning with `params/` or `state/`; `conv`, `upsample`,
+        `linear` or `plain`: the layout of its axes).
       dead: names that the published network holds and never uses.
+      step_sizes: whether the method may have a learned step size for each parameter.
     """
 
     values: dict[str, tuple[str, str]]
     dead: tuple[str, ...]
+    step_sizes: bool = False

@@ -17,7 +17,7 @@ class Feed:
 
     Attributes:
       store: what lies on the device for good; `()` where batches are streamed.
-      items: `(rows [N, B, 2], mask [N, B]) → iterator` of what a step is given, in order. The
+      items: `(rows [N, B, 1 + W], mask [N, B]) → iterator` of what a step is given, in order. The
         position in an epoch is the number of rows left out at the front.
       gather: `(store, item) → Batch`, traced inside the step.
     """

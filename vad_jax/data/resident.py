@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import jax.numpy as jnp
 import numpy as np
 
-from vad_jax.data import windows
+from vad_jax.data import rows
 from vad_jax.data.feed import Feed
 from vad_jax.data.frames import Frames
 from vad_jax.types import Batch, InputSpec
@@ -19,21 +19,15 @@ def feed(videos: Sequence[Frames], spec: InputSpec) -> Feed:
     channels = max(video.array.shape[-1] for video in videos)
     store = np.concatenate([_widened(video.array, channels) for video in videos])
 
-    def items(rows: np.ndarray, mask: np.ndarray) -> Iterator[dict]:
-        for batch, counts in zip(rows, mask, strict=True):
-            index = begins[batch[:, 0], None] + windows.frame_indices(spec, batch[:, 1])
-            yield {
-                "index": index.astype(np.int32),
-                "mask": counts,
-                "video": batch[:, 0],
-                "frame": batch[:, 1],
-            }
+    def items(batches: np.ndarray, masks: np.ndarray) -> Iterator[dict]:
+        for some, mask in zip(batches, masks, strict=True):
+            index = begins[some[:, 0], None, None] + rows.frame_indices(spec, some)
+            yield {"index": index.astype(np.int32), "rows": some, "mask": mask}
 
     def gather(store, item) -> Batch:
         frames = store[item["index"]]
-        shape = (*frames.shape[:-1], spec.channels)
-        named = {name: item[name] for name in ("mask", "video", "frame")}
-        return {"frames": jnp.broadcast_to(frames, shape), **named}
+        frames = jnp.broadcast_to(frames, (*frames.shape[:-1], spec.channels))
+        return rows.batch(spec, frames, item["rows"], item["mask"])
 
     return Feed(store=store, items=items, gather=gather)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from vad_jax.data import windows
+from vad_jax.data import rows
 from vad_jax.data.feed import Feed
 from vad_jax.data.frames import Frames
 from vad_jax.types import Batch, InputSpec
@@ -28,27 +28,26 @@ def _tensorflow():
 
 def feed(videos: Sequence[Frames], spec: InputSpec) -> Feed:
     """A feed that reads windows from the memory-mapped frames."""
-    length = len(windows.offsets(spec))
-
-    def read(rows):
-        index = windows.frame_indices(spec, rows[:, 1])
-        clips = [videos[video].read(i) for video, i in zip(rows[:, 0], index, strict=True)]
+    def read(some):
+        index = rows.frame_indices(spec, some)
+        clips = [videos[video].read(i) for video, i in zip(some[:, 0], index, strict=True)]
         return np.stack(clips)
 
-    def items(rows: np.ndarray, mask: np.ndarray) -> Iterator[Batch]:
+    def items(batches: np.ndarray, masks: np.ndarray) -> Iterator[dict]:
         tf = _tensorflow()
 
-        def batch(rows, mask):
-            frames = tf.numpy_function(read, [rows], tf.uint8, stateful=False)
-            shape = (mask.shape[0], length, spec.height, spec.width, spec.channels)
-            frames.set_shape(shape)
-            return {"frames": frames, "mask": mask, "video": rows[:, 0], "frame": rows[:, 1]}
+        def item(some, mask):
+            frames = tf.numpy_function(read, [some], tf.uint8, stateful=False)
+            return {"frames": frames, "rows": some, "mask": mask}
 
         options = tf.data.Options()
         options.deterministic = True
         options.threading.private_threadpool_size = _THREADS
-        pipeline = tf.data.Dataset.from_tensor_slices((rows, mask))
-        pipeline = pipeline.map(batch, num_parallel_calls=_THREADS, deterministic=True)
+        pipeline = tf.data.Dataset.from_tensor_slices((batches, masks))
+        pipeline = pipeline.map(item, num_parallel_calls=_THREADS, deterministic=True)
         return pipeline.prefetch(4).with_options(options).as_numpy_iterator()
 
-    return Feed(store=(), items=items, gather=lambda store, item: item)
+    def gather(store, item) -> Batch:
+        return rows.batch(spec, item["frames"], item["rows"], item["mask"])
+
+    return Feed(store=(), items=items, gather=gather)

@@ -1,7 +1,7 @@
 """Which frames make a window and which windows make a batch: pure functions, no file is opened.
 
-Both backends follow them, so that they give identical batches. Letters: R rows, B rows of a
-batch, L lead + T frames of a row.
+Both backends follow them (by `data/rows.py`), so that they give identical batches. Letters: R rows,
+B rows of a batch, L lead + T frames of a row.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from vad_jax.types import InputSpec
+from vad_jax.types import ConfigError, InputSpec
+
+SEGMENTS = 32  # of a video, in the sampling of MPN's published code
 
 
 def offsets(spec: InputSpec) -> np.ndarray:
@@ -59,18 +61,57 @@ def batches(
     epoch: int,
     broken: Sequence[Collection[int]] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The shuffled batches of one training epoch, a pure function of its arguments.
+    """One epoch of training windows in the spec's order.
 
-    The last short batch is dropped, as the published trainings do, unless it is the only one.
+    `shuffled`: every window, in an order of its own each epoch; what does not fill a last batch is
+    left to the other epochs, unless there is not even one batch. `video_batch`: a batch is of one
+    video, from as many different ones of its 32 segments, at one offset in each; each video has its
+    turn as often as makes an epoch as long. Source: MPN's published code.
 
     Returns:
-      Rows int32 `[N, B, 2]` and mask bool `[N, B]`.
+      rows int32 `[N, B, 2]` and mask bool `[N, B]`.
     """
+    rng = np.random.default_rng(np.random.SeedSequence([seed, epoch]))
+    if spec.order == "video_batch":
+        return _video_batches(spec, lengths, batch_size, rng, broken)
     every = rows(spec, lengths, broken)
-    order = np.random.default_rng(np.random.SeedSequence([seed, epoch])).permutation(len(every))
+    order = rng.permutation(len(every))
     if len(every) >= batch_size:
         order = order[: len(every) // batch_size * batch_size]
-    return _pack(every[order], batch_size)
+    return pack(every[order], batch_size)
+
+
+def segment_starts(first: np.ndarray) -> np.ndarray:
+    """The windows of a video as 32 segments of equal length, `[32, W // 32]`; the rest is unused.
+
+    Source: MPN's published code.
+    """
+    return first[: len(first) // SEGMENTS * SEGMENTS].reshape(SEGMENTS, -1)
+
+
+def _video_batches(spec, lengths, batch_size, rng, broken):
+    if batch_size > SEGMENTS:
+        raise ConfigError(
+            f"batch_size = {batch_size}: with windows of one video from different segments it is "
+            f"{SEGMENTS} at most."
+        )
+    broken = broken or [()] * len(lengths)
+    firsts = [starts(spec, *video) for video in zip(lengths, broken, strict=True)]
+    able = [i for i, first in enumerate(firsts) if len(first) >= SEGMENTS]
+    made = []
+    for _ in range(rounds(sum(len(firsts[i]) for i in able), batch_size * len(able))):
+        for video in rng.permutation(able):
+            segments = segment_starts(firsts[video])
+            chosen = rng.choice(SEGMENTS, batch_size, replace=False)
+            first = segments[chosen, rng.integers(segments.shape[1])]
+            made.append(np.stack([np.full_like(first, video), first], axis=1))
+    shape = (len(made), batch_size)
+    return np.array(made, np.int32).reshape(*shape, 2), np.ones(shape, bool)
+
+
+def rounds(number: int, taken: int) -> int:
+    """How often rows that take so many windows at a time are drawn for about all to be seen."""
+    return max(1, round(number / taken)) if taken else 0
 
 
 def in_order(
@@ -81,15 +122,16 @@ def in_order(
     broken: Sequence[Collection[int]] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Every window once, in order: rows `[N, B, 2]`, mask `[N, B]`; the last batch is padded."""
-    return _pack(rows(spec, lengths, broken), batch_size)
+    return pack(rows(spec, lengths, broken), batch_size)
 
 
-def _pack(every: np.ndarray, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+def pack(every: np.ndarray, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows `[R, …]` as batches `[N, B, …]`, the last one padded with the first row, and masks."""
     number = -(-len(every) // batch_size)
     padding = number * batch_size - len(every)
     mask = np.arange(number * batch_size) < len(every)
     padded = np.concatenate([every, np.repeat(every[:1], padding, axis=0)])
-    return padded.reshape(number, batch_size, 2), mask.reshape(number, batch_size)
+    return padded.reshape(number, batch_size, *every.shape[1:]), mask.reshape(number, batch_size)
 
 
 Window = tuple[int, list[np.ndarray]]  # first frame, and the L frames, not copied

@@ -2,7 +2,7 @@
 
 Which tensor is which is said by the method's own file (`published(config)`); here are only the
 layouts. Kernels: convolution `[O, I, kh, kw]` there, `[kh, kw, I, O]` here; transposed convolution
-`[I, O, kh, kw]` there, `[kh, kw, I, O]` here.
+`[I, O, kh, kw]` there, `[kh, kw, I, O]` here; linear layer `[O, I]` there, `[I, O]` here.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import numpy as np
 from vad_jax import config as configs
 from vad_jax.types import DataError, Variables
 
-_TO_OURS = {"conv": (2, 3, 1, 0), "upsample": (2, 3, 0, 1), "plain": None}
-_TO_TORCH = {"conv": (3, 2, 0, 1), "upsample": (2, 3, 0, 1), "plain": None}
+_TO_OURS = {"conv": (2, 3, 1, 0), "upsample": (2, 3, 0, 1), "linear": (1, 0), "plain": None}
+_TO_TORCH = {"conv": (3, 2, 0, 1), "upsample": (2, 3, 0, 1), "linear": (1, 0), "plain": None}
 
 
 def variables(
@@ -35,7 +35,9 @@ def variables(
       tensors: state-dict name → array in torch layout; the dtype is kept (float64 needs
         `jax_enable_x64`). Tensors that the published network never uses are left out.
       memory: items `[M, C]` for a method that has them; without them a fresh start's.
-      step_size: for a method with learned step sizes, by state-dict name.
+      step_size: for a method with learned step sizes, by state-dict name: into
+        `state["step_size"]`, also where the configuration has no stage that learns them. Without
+        it, such a configuration has a fresh start's.
 
     Raises:
       DataError: a tensor is missing, unknown, or of the wrong shape; it is named.
@@ -47,18 +49,37 @@ def variables(
     unknown = sorted(set(tensors) - set(table.values) - set(table.dead))
     _refuse(unknown, "is not a tensor of this network", config)
     _refuse(sorted(set(table.values) - set(tensors)), "is missing", config)
-    if step_size is not None:
+    if step_size is not None and not table.step_sizes:
         raise DataError(f"{config.method} has no step sizes: leave step_size out.")
     shapes = jax.eval_shape(method.init, jax.random.key(0))
     found = {}
     for name, (path, kind) in table.values.items():
-        array = np.asarray(tensors[name])
-        axes = _TO_OURS[kind]
-        found[path] = array if axes is None else array.transpose(axes)
+        found[path] = _ours(tensors[name], kind)
+    dtype = next(iter(found.values())).dtype
+    if step_size is not None:
+        _refuse(sorted(set(step_size) - set(table.values)), "has no step size", config)
+        sizes = {}
+        for name, array in step_size.items():
+            path, kind = table.values[name]
+            sizes[path.replace("params/", "state/step_size/")] = _ours(array, kind)
+            if np.shape(array) != np.shape(tensors[name]):
+                raise DataError(
+                    f"The step size of {name} has shape {np.shape(array)}, the tensor "
+                    f"{np.shape(tensors[name])}: give one for each parameter."
+                )
+        if "step_size" in shapes["state"]:
+            wanted = {f"params/{path}" for path in _flat(shapes["state"]["step_size"])}
+            named = {table.values[name][0] for name in step_size}
+            missing = [name for name, (path, _) in table.values.items() if path in wanted - named]
+            _refuse(missing, "has no step size among those given", config)
+        shapes["state"]["step_size"] = _nested(sizes)["state"]["step_size"]
+        found |= sizes
+    elif "step_size" in shapes["state"]:
+        fresh = method.init(jax.random.key(config.seed))["state"]["step_size"]
+        found |= {f"state/step_size/{p}": np.asarray(x, dtype) for p, x in _flat(fresh).items()}
     if memory is not None:
-        found["state/memory"] = np.asarray(memory, next(iter(found.values())).dtype)
+        found["state/memory"] = np.asarray(memory, dtype)
     elif "memory" in shapes["state"]:
-        dtype = next(iter(found.values())).dtype
         initial = method.init(jax.random.key(config.seed))["state"]["memory"]
         found["state/memory"] = np.asarray(initial, dtype)
 
@@ -67,7 +88,7 @@ def variables(
         if found[path].shape != like.shape:
             raise DataError(
                 f"{path} has shape {like.shape} in this configuration, {found[path].shape} in the "
-                "tensors. Check task, width, channels and memory.items."
+                "tensors. Check that task, width, channels and the like are those of the tensors."
             )
         return jnp.asarray(found[path])
 
@@ -88,16 +109,38 @@ def tensors(config, params: Any) -> dict[str, np.ndarray]:
     config = configs.complete(config)
     table = configs.module(config.method).published(config)
     whole = params if set(params) == {"params", "state"} else {"params": params}
-    flat = {
-        jax.tree_util.keystr(path, simple=True, separator="/"): leaf
-        for path, leaf in jax.tree_util.tree_leaves_with_path(whole)
-    }
+    flat = _flat(whole)
     result = {}
     for name, (path, kind) in table.values.items():
         if path in flat:
             array, axes = np.asarray(flat[path]), _TO_TORCH[kind]
             result[name] = array if axes is None else array.transpose(axes)
     return result
+
+
+def _ours(array: Any, kind: str) -> np.ndarray:
+    axes = _TO_OURS[kind]
+    return np.asarray(array) if axes is None else np.asarray(array).transpose(axes)
+
+
+def _flat(tree: Any) -> dict[str, Any]:
+    """Path, like `decoder/out/kernel`, → leaf."""
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): leaf
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }
+
+
+def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """The inverse of `_flat` for trees of dicts."""
+    tree: dict[str, Any] = {}
+    for path, leaf in flat.items():
+        *sections, name = path.split("/")
+        home = tree
+        for section in sections:
+            home = home.setdefault(section, {})
+        home[name] = leaf
+    return tree
 
 
 def _refuse(names: list[str], what: str, config) -> None:

@@ -22,7 +22,7 @@ import optax
 from tqdm import tqdm
 
 from vad_jax import files, runtime
-from vad_jax.data import windows
+from vad_jax.data import rows
 from vad_jax.data.backends import open_feed
 from vad_jax.data.frames import Frames
 from vad_jax.learning import mesh as meshes
@@ -162,35 +162,29 @@ class _StageRun:
         self.epochs = math.ceil(self.steps / self.steps_per_epoch)
 
     def _check_lengths(self, training):
-        short = [
-            f"{video.name} ({len(video)} frames)"
-            for video in training
-            if not len(windows.starts(self.stage.inputs, len(video), video.broken))
-        ]
-        span = self.stage.inputs.span
+        spec = self.stage.inputs
+        short, bare = (
+            [f"{v.name} ({len(v)} frames)" for v in videos if not rows.fits(spec, len(v), v.broken)]
+            for videos in (training, self.held_out)
+        )
         if len(short) == len(training):
             raise DataError(
-                f"No training video has a window of {span} whole frames: {', '.join(short)}. "
-                "Give longer videos, or a smaller input.stride."
+                f"No training video has {rows.need(spec)}: {', '.join(short)}. Give longer videos, "
+                "or a smaller input.stride."
             )
-        bare = [
-            video.name
-            for video in self.held_out
-            if not len(windows.starts(self.stage.inputs, len(video), video.broken))
-        ]
         if bare:
             raise DataError(
-                f"data.validation: {', '.join(bare)} has no window of {span} whole frames, so "
-                "nothing can be measured there. Hold out longer videos."
+                f"data.validation: no row for stage {self.stage.name} in {', '.join(bare)}, so "
+                f"nothing can be measured there; it needs {rows.need(spec)}. Hold out longer videos."
             )
         if short:
             log.warning(
-                "%d training videos are left out, a window needs %d frames: %s",
-                len(short), span, ", ".join(short),
+                "Stage %s: %d training videos are left out, each needs %s: %s",
+                self.stage.name, len(short), rows.need(spec), ", ".join(short),
             )  # fmt: skip
 
     def epoch_batches(self, epoch):
-        return windows.batches(
+        return rows.kind(self.stage.inputs).batches(
             self.stage.inputs,
             self.lengths,
             batch_size=self.settings.batch_size,
@@ -267,9 +261,9 @@ class _StageRun:
         for epoch in range(done // self.steps_per_epoch, self.epochs):
             begin = epoch * self.steps_per_epoch
             end = min(begin + self.steps_per_epoch, self.steps)
-            rows, mask = (part[done - begin : end - begin] for part in self.epoch_batches(epoch))
+            coming = (part[done - begin : end - begin] for part in self.epoch_batches(epoch))
             waiting, before, since = [*unlogged], len(unlogged), time.perf_counter()
-            for item in feed.items(rows, mask):
+            for item in feed.items(*coming):
                 item = meshes.split(self.mesh, item)
                 variables, slots, metrics = step(variables, slots, store, item, np.uint32(done))
                 waiting.append(metrics)
@@ -296,6 +290,8 @@ class _StageRun:
                 self.log.write(done, epoch, "validation", held)
                 message += f", held out {held['loss']:.5f}"
             log.info("%s: %s", self.stage.name, message)
+            if epoch == 0 and (remark := self.stage.remark(line["parts"])):
+                log.warning("%s: %s", self.stage.name, remark)
             stop = self.stop() and done < self.steps
             if stop or (epoch + 1) % self.config.checkpoint.epochs == 0 or done == self.steps:
                 self._save(variables, slots, done, epoch, [], checkpoints)
@@ -344,7 +340,7 @@ class _StageRun:
         """`variables → line` over the held-out windows, parts weighted by the mask; or None."""
         if not self.held_out:
             return None
-        rows, mask = self._in_order(self.held_out)
+        every, mask = self._in_order(self.held_out)
         feed = open_feed(self.config.data.backend, self.held_out, self.stage.inputs)
         store = meshes.copy(self.mesh, feed.store)
 
@@ -356,7 +352,7 @@ class _StageRun:
             return {"loss": loss, **{f"parts/{name}": part for name, part in parts.items()}}
 
         def validate(variables):
-            items = (meshes.split(self.mesh, item) for item in feed.items(rows, mask))
+            items = (meshes.split(self.mesh, item) for item in feed.items(every, mask))
             values = jax.device_get([evaluate(variables, store, item) for item in items])
             weight = mask.sum(axis=1)
             means = {
@@ -369,7 +365,7 @@ class _StageRun:
         return validate
 
     def _in_order(self, videos):
-        return windows.in_order(
+        return rows.kind(self.stage.inputs).in_order(
             self.stage.inputs,
             [len(video) for video in videos],
             batch_size=self.settings.batch_size,

@@ -21,7 +21,8 @@ from ml_collections import config_dict
 
 from vad_jax.learning import meta, optim
 from vad_jax.nets import memory, unet
-from vad_jax.nets.pixels import numbers
+from vad_jax.nets.masked import masked_mean
+from vad_jax.nets.pixels import sees_and_target
 from vad_jax.types import ConfigError, Fusion, InputSpec, Method, Published, Scores, Stage
 
 _WINDOWS = {  # frames, sees, target
@@ -195,8 +196,8 @@ class Network(nn.Module):
     dtype: Any = None
 
     def setup(self):
-        self.encoder = unet.Encoder(self.width, self.dtype)
-        self.decoder = unet.Decoder(self.width, self.channels, self.skips, self.dtype)
+        self.encoder = unet.Encoder(self.width, dtype=self.dtype)
+        self.decoder = unet.Decoder(self.width, self.channels, self.skips, dtype=self.dtype)
 
     def encode(self, x, mask, *, train):
         return self.encoder(x, mask, train=train)
@@ -250,11 +251,7 @@ class Model:
 
     def inputs(self, params, batch):
         """The stacked frames `[B,H,W,T·C]`, frame-major, and the target `[B,H,W,C]`."""
-        spec = self.spec
-        dtype = jax.tree.leaves(params)[0].dtype
-        frames = numbers(batch["frames"], spec.range, dtype)
-        seen = [frames[:, offset] for offset in spec.sees]
-        return jnp.concatenate(seen, axis=-1), frames[:, spec.target]
+        return sees_and_target(self.spec, batch["frames"], jax.tree.leaves(params)[0].dtype)
 
     def _apply(self, params, stats, half, *args, train):
         """Runs one half of the network; returns its output and the moved BatchNorm statistics."""
@@ -314,7 +311,7 @@ class Model:
         stats = state["batch_stats"]
         if not self.items:
             output, stats = self.decode(params, stats, features, None, skips, mask, train=train)
-            pixel = _masked_mean(self.pixel(output, target), mask)
+            pixel = masked_mean(self.pixel(output, target), mask)
             return pixel, {"pixel": pixel}, stats, None
         items = jax.lax.stop_gradient(state["memory"])
         queries = self.queries(features)
@@ -324,9 +321,9 @@ class Model:
         shaping = jax.vmap(self.shaping, in_axes=(0, None, 0, 0))
         compact, separate = shaping(queries, items, nearest, second)
         parts = {
-            "pixel": _masked_mean(self.pixel(output, target), mask),
-            "compact": _masked_mean(compact, mask),
-            "separate": _masked_mean(separate, mask),
+            "pixel": masked_mean(self.pixel(output, target), mask),
+            "compact": masked_mean(compact, mask),
+            "separate": masked_mean(separate, mask),
         }
         total = parts["pixel"] + sum(self.weights[name] * parts[name] for name in self.weights)
         return total, parts, stats, self.updated(queries, items, mask)
@@ -461,11 +458,6 @@ class Model:
             drawn["queries"] = ((queries + 1) / 2).reshape(features.shape)
         output = self.decode(params, stats, features, answers, skips, batch["mask"], train=False)[0]
         return {"target": (target + 1) / 2, "output": (output + 1) / 2, **drawn}
-
-
-def _masked_mean(values, mask):
-    """Mean of `[B]` over the rows that count; 0 where none does."""
-    return jnp.sum(jnp.where(mask, values, 0)) / jnp.maximum(jnp.sum(mask), 1)
 
 
 def published(config) -> Published:

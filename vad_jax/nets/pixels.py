@@ -1,4 +1,4 @@
-"""Bytes to numbers, by table."""
+"""Bytes to numbers, by table, and windows to what a network sees and must produce."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from vad_jax.types import InputSpec
 
 _BYTES = np.arange(256, dtype=np.float32)
 _TABLES = {
@@ -29,3 +31,19 @@ def numbers(frames: jax.Array, span: tuple[float, float], dtype: Any) -> jax.Arr
     if jnp.issubdtype(frames.dtype, jnp.floating):
         return frames.astype(dtype)
     return jnp.asarray(_TABLES[span])[frames].astype(dtype)
+
+
+def sees_and_target(spec: InputSpec, frames: jax.Array, dtype: Any) -> tuple[jax.Array, jax.Array]:
+    """What a network that produces a frame is given, and that frame.
+
+    Args:
+      spec: of the windows; it has a target.
+      frames: `[B, T, H, W, C]`, as `numbers` takes them.
+      dtype: of the results.
+
+    Returns:
+      The frames that are seen, stacked frame-major `[B, H, W, T·C]`, and the target `[B, H, W, C]`.
+    """
+    frames = numbers(frames, spec.range, dtype)
+    seen = jnp.concatenate([frames[:, offset] for offset in spec.sees], axis=-1)
+    return seen, frames[:, spec.target]
