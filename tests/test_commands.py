@@ -12,8 +12,10 @@ import cv2
 import numpy as np
 import pytest
 
+import vad_jax
 from vad_jax import config as configs
-from vad_jax.evaluate import evaluate
+from vad_jax.data import splits
+from vad_jax.evaluate import evaluate, normal_scores
 from vad_jax.train import train
 from vad_jax.types import CheckpointError, DataError
 
@@ -304,6 +306,43 @@ def test_scores_have_the_documented_arrays_over_all_frames(finished_run):
     meta = json.loads(str(arrays["meta"]))
     needed = {"method", "config_hash", "checkpoint_step", "data_hash", "label_source", "label_hash"}
     assert needed | {"fps", "seed"} <= meta.keys()
+
+
+def test_the_threshold_comes_from_the_held_out_video_alone(finished_run):
+    found, seen = finished_run[1]["calibration"], finished_run[1]["events"]
+    assert (found["source"], found["videos"], found["blocks"]) == ("held-out", 1, 1)
+    assert found["rate_per_hour"] == pytest.approx(np.log(2) * 360)  # one block of ten seconds
+    detector = vad_jax.load(finished_run[0])
+    (video,) = normal_scores(detector, finished_run[0]).scores
+    assert found["threshold"] == np.nanmax(video[:100])  # of the one whole block
+    settings = detector.config.data
+    normal = splits.training(splits.find(settings), settings, detector.method.inputs)[1]
+    np.testing.assert_allclose(detector.score(normal[0].stream()).score, video, rtol=1e-6)
+    assert seen["recall"]["value"] == seen["recalled"] / seen["events"]
+    assert seen["events"] > 0
+    assert seen["normal_hours"] > 0
+
+
+def test_a_rate_that_the_normal_video_is_too_short_for_is_refused(copied):
+    found = evaluate(copied, false_alarms_per_hour=1.0)
+    assert found["calibration"]["threshold"] is None
+    assert found["calibration"]["hours_needed"] == pytest.approx(1)
+    assert "needs 1 hours of normal footage" in found["calibration"]["why"]
+    assert found["events"]["recall"] is None
+    assert "--false_alarms_per_hour=1.0" in found["run"]["command"]
+
+
+def test_another_frame_rate_is_taken(copied):
+    found = evaluate(copied, fps=20.0)
+    assert found["calibration"]["block_seconds"] == 6  # all that the video has
+
+
+def test_a_run_of_a_version_that_kept_no_normal_scores_is_evaluated(copied, caplog):
+    (copied / "normal_windows.npz").unlink()
+    found = evaluate(copied)
+    assert found["calibration"]["threshold"] is None
+    assert "no scores of normal footage" in found["calibration"]["why"]
+    assert "give its training command again" in caplog.text
 
 
 def test_the_report_asks_for_nothing_outside(finished_run):

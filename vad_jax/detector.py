@@ -114,13 +114,17 @@ class Detector:
         }
 
     def fused(
-        self, windows: VideoScores, *, protocol: Literal["online", "paper"] = "online"
+        self,
+        windows: VideoScores,
+        *,
+        protocol: Literal["online", "paper"] = "online",
+        smoothed: bool = True,
     ) -> np.ndarray:
         """One score a frame of a video's windows, float64 `[F]`, NaN where there is none."""
         if not len(windows.first):
             return np.full(windows.length, np.nan)
         parts = self.frame_parts(windows)
-        return fuse(self.method.fusion, parts, self.statistics, protocol)
+        return fuse(self.method.fusion, parts, self.statistics, protocol, smoothed=smoothed)
 
     def _fitted(self, frame: np.ndarray) -> np.ndarray:
         spec = self.method.inputs

@@ -1,6 +1,7 @@
 """Evaluates a trained run on its labelled test videos.
 
     python -m vad_jax.evaluate --workdir=runs/quickstart [--root=FOLDER] [--labels=FILE]
+        [--false_alarms_per_hour=R]
     python -m vad_jax.evaluate --workdir=runs/a,runs/b,runs/c
     python -m vad_jax.evaluate --scores=FILE.npz --labels=FILE [--root=FOLDER --data=NAME]
 
@@ -34,6 +35,8 @@ def evaluate(
     root: str | Path | None = None,
     labels: str | Path | None = None,
     all_frames: bool = False,
+    false_alarms_per_hour: float | None = None,
+    fps: float | None = None,
 ) -> dict[str, Any]:
     """Scores the test videos, computes every metric under both protocols, writes the report.
 
@@ -42,6 +45,9 @@ def evaluate(
       root: the raw data, where it lies elsewhere than the run's config says.
       labels: a label file or folder instead of the one found beside the videos.
       all_frames: give the frames before a video's first score that score, as some publications do.
+      false_alarms_per_hour: for which a threshold is calibrated on the run's normal videos; by
+        default 1, or the lowest rate that they are long enough for.
+      fps: frames a second of all videos, where the data do not say.
 
     Returns:
       The content of `metrics.json`.
@@ -56,6 +62,7 @@ def evaluate(
     detector = vad_jax.load(workdir)
     with locked(workdir):
         given = {"root": root, "labels": labels, "all_frames": all_frames}
+        given |= {"false_alarms_per_hour": false_alarms_per_hour, "fps": fps}
         return _evaluate(detector, workdir, given)
 
 
@@ -77,6 +84,7 @@ def _evaluate(detector, workdir, given) -> dict[str, Any]:
     if not Path(settings.root).expanduser().exists():
         raise DataError(f"{settings.root} does not exist: say where the data are with --root.")
     dataset = splits.find(settings)
+    dataset = replace(dataset, fps=given["fps"] or dataset.fps)
     if not dataset.testing:
         raise DataError(f"{dataset.root} has no test videos: expected them in a folder `testing`.")
     if dataset.labels is None:
@@ -117,6 +125,8 @@ def _evaluate(detector, workdir, given) -> dict[str, Any]:
         scored,
         fusion=detector.method.fusion,
         located=located,
+        normal=normal_scores(detector, workdir),
+        rate_per_hour=given["false_alarms_per_hour"],
         run={
             "config": json.loads(config.to_json_best_effort()),
             "checkpoint": {"step": detector.about["step"], "chosen": "last"},
@@ -134,6 +144,27 @@ def _evaluate(detector, workdir, given) -> dict[str, Any]:
     for line in left_out:
         log.warning("Left out: %s", line)
     return metrics
+
+
+def normal_scores(detector, workdir: str | Path):
+    """The `online` scores of the run's normal videos (`evaluation.Normal`), unsmoothed.
+
+    None for a run of a version that kept none; its training command, given again, makes them
+    without training anew.
+    """
+    from vad_jax import evaluation
+    from vad_jax.learning import statistics
+
+    found = statistics.read_windows(Path(workdir) / "normal_windows.npz")
+    if found is None:
+        log.warning(
+            "%s keeps no scores of normal videos, so no threshold is calibrated: give its "
+            "training command again, they are made without training anew.", workdir,
+        )  # fmt: skip
+        return None
+    windows, source = found
+    scores = [detector.fused(video, smoothed=False) for video in windows]
+    return evaluation.Normal(scores, source)
 
 
 def _lengths(dataset, videos) -> dict[str, int]:
@@ -247,10 +278,12 @@ def main() -> cli.Outcome:
         raise ConfigError("Give the run's folder, --workdir=runs/NAME, or --scores=FILE.npz.")
     if given.scores:
         output = given.output or Path(given.scores).with_suffix("")
-        options = {"data": given.data, "lower_is_stranger": given.lower_is_stranger}
-        places = {"labels": given.labels, "root": given.root}
-        return outcome(evaluate_scores(given.scores, output, **options, **places))
-    options = {"root": given.root, "labels": given.labels, "all_frames": given.all_frames}
+        names = ("labels", "root", "data", "lower_is_stranger", "normal_scores")
+        names += ("false_alarms_per_hour", "fps")
+        options = {name: getattr(given, name) for name in names}
+        return outcome(evaluate_scores(given.scores, output, **options))
+    names = ("root", "labels", "all_frames", "false_alarms_per_hour", "fps")
+    options = {name: getattr(given, name) for name in names}
     if len(given.workdir) > 1:
         found = compare(given.workdir, **options)
         partly = any(metrics["data"]["left_out"] for metrics in found.values())
@@ -265,8 +298,21 @@ if __name__ == "__main__":
     flags.DEFINE_bool(
         "all_frames", False, "Give the frames before a video's first score that score, as some do."
     )
+    flags.DEFINE_float(
+        "false_alarms_per_hour",
+        None,
+        "The rate for which a threshold is calibrated on normal videos; default 1, or the lowest "
+        "that they are long enough for.",
+        lower_bound=1e-9,
+    )
+    flags.DEFINE_float("fps", None, "Frames a second, where the data do not say.", 1e-9)
     flags.DEFINE_string("scores", None, "Scores from elsewhere (.npz) instead of a run.")
     flags.DEFINE_string("output", None, "With --scores: where the files go; default beside it.")
+    flags.DEFINE_string(
+        "normal_scores",
+        None,
+        "With --scores: scores of normal videos that were not trained on, in the same form.",
+    )
     flags.DEFINE_string("data", "folder", "With --scores and --root: which data set lies there.")
     flags.DEFINE_bool("lower_is_stranger", False, "With --scores: they fall where it is strange.")
     cli.run(main)

@@ -22,6 +22,9 @@ def evaluate_scores(
     data: str = "folder",
     root: str | Path | None = None,
     lower_is_stranger: bool = False,
+    normal_scores: str | Path | None = None,
+    false_alarms_per_hour: float | None = None,
+    fps: float | None = None,
 ) -> dict[str, Any]:
     """Evaluates scores that something else made, in any framework.
 
@@ -32,6 +35,10 @@ def evaluate_scores(
       data, root: the raw test videos, for names, labels and the controls that look at pixels;
         without them the controls are those of time and place alone.
       lower_is_stranger: the scores fall where it is strange.
+      normal_scores: of normal videos that were not trained on, as `scores`; a threshold is
+        calibrated on them.
+      false_alarms_per_hour: of that threshold; by default 1, or the lowest rate that they reach.
+      fps: frames a second of all videos, where the data do not say.
 
     Returns:
       The content of `metrics.json`.
@@ -48,6 +55,12 @@ def evaluate_scores(
         names=names,
         lower_is_stranger=lower_is_stranger,
     )
+    rate = fps or found.meta.get("fps") or (dataset and dataset.fps)
+    found = replace(found, meta=found.meta | {"fps": rate})
+    normal = None
+    if normal_scores is not None:
+        videos = evaluation.read_normal(normal_scores, lower_is_stranger=lower_is_stranger)
+        normal = evaluation.Normal(videos, "held-out")
     given = {
         "scores": scores,
         "output": output,
@@ -55,6 +68,9 @@ def evaluate_scores(
         "root": root,
         "data": root and data,
         "lower_is_stranger": lower_is_stranger,
+        "normal_scores": normal_scores,
+        "false_alarms_per_hour": false_alarms_per_hour,
+        "fps": fps,
     }
     with locked(output, "--output"):
         if dataset is not None:
@@ -64,6 +80,8 @@ def evaluate_scores(
         evaluation.write_controls(output / "controls.npz", found)
         metrics = evaluation.summarise(
             found,
+            normal=normal,
+            rate_per_hour=false_alarms_per_hour,
             run={
                 "command": cli.command_line("evaluate", given),
                 "seconds": round(time.perf_counter() - began, 1),

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vad_jax.evaluation import auc_micro, read_foreign, write_scores
+from vad_jax.evaluation import Normal, auc_micro, read_foreign, threshold_of, write_scores
 from vad_jax.types import DataError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -116,6 +116,24 @@ def test_the_command_writes_a_report_and_prints_figures(tmp_path, values, labels
     names = {file.name for file in (tmp_path / "theirs").iterdir()}
     assert {"scores.npz", "metrics.json", "report.html"} <= names
     assert "--lower_is_stranger" in figures["run"]["command"]
+
+
+def test_a_threshold_comes_from_normal_scores(tmp_path, values, labels):
+    from vad_jax.foreign import evaluate_scores
+
+    normal = np.random.default_rng(0).normal(size=(3, 900))
+    np.savez(tmp_path / "normal.npz", **{f"n{i}": -video for i, video in enumerate(normal)})
+    path = joined(tmp_path / "theirs.npz", [-video for video in values])
+    options = {"labels": labels, "lower_is_stranger": True, "false_alarms_per_hour": 20.0}
+    options |= {"normal_scores": tmp_path / "normal.npz", "fps": 10.0}
+    found = evaluate_scores(path, tmp_path / "out", **options)
+    expected = threshold_of(Normal(list(normal), "held-out"), fps=10.0, rate_per_hour=20.0)
+    assert found["calibration"] == expected
+    assert found["events"]["events"] == 4
+    assert "--normal_scores=" in found["run"]["command"]
+    np.savez(tmp_path / "normal.npz", a=np.array([np.inf]))
+    with pytest.raises(DataError, match="video a has an infinite score"):
+        evaluate_scores(path, tmp_path / "out", **options)
 
 
 def test_the_controls_see_the_frames_where_they_are_given(tmp_path, finished_run, synthetic_root):

@@ -15,6 +15,7 @@ from vad_jax import config as configs
 from vad_jax import evaluate, train
 from vad_jax.data import splits
 from vad_jax.learning import checkpoint, loop, statistics
+from vad_jax.scoring import VideoScores
 from vad_jax.types import CheckpointError, ConfigError, DataError, Stopped, TrainingError
 
 
@@ -38,6 +39,7 @@ def test_a_run_leaves_all_its_files(finished_run):
     workdir, _ = finished_run
     expected = {
         "config.json", "data.json", "environment.json", "metrics.jsonl", "normal.npz",
+        "normal_windows.npz",
         "checkpoints", "scores.npz", "metrics.json", "report.html", "pictures",
     }  # fmt: skip
     assert expected <= {path.name for path in workdir.iterdir()}
@@ -63,6 +65,35 @@ def test_statistics_of_normal_clips_come_from_the_held_out_video(finished_run):
     assert found["psnr"]["min"] <= found["psnr"]["mean"] <= found["psnr"]["max"]
     with np.load(finished_run[0] / "normal.npz") as arrays:
         assert str(arrays["source"]) == "held-out"
+
+
+def test_windows_of_normal_clips_are_those_of_the_statistics(finished_run):
+    windows, source = statistics.read_windows(finished_run[0] / "normal_windows.npz")
+    ((name, length, first, parts, maps),) = windows
+    assert (name, length, maps, source) == ("05", 120, None, "held-out")
+    np.testing.assert_array_equal(first, np.arange(0, 116, 4))
+    for part, row in statistics.read(finished_run[0] / "normal.npz").items():
+        assert statistics.summary([parts[part]]) == row
+
+
+def test_windows_come_back_as_they_were(tmp_path):
+    def video(name, count):
+        parts = {"a": np.arange(2.0 * count).reshape(count, 2), "b": np.ones((count, 2, 3))}
+        return VideoScores(name, 9, np.arange(count, dtype=np.int32), parts if count else {}, None)
+
+    given = [video("x", 3), video("short", 0), video("z", 1)]
+    statistics.write_windows(tmp_path / "w.npz", given, "training")
+    found, source = statistics.read_windows(tmp_path / "w.npz")
+    assert source == "training"
+    for mine, theirs in zip(found, given, strict=True):
+        assert (mine.name, mine.length) == (theirs.name, theirs.length)
+        np.testing.assert_array_equal(mine.first, theirs.first)
+        for part in theirs.parts:
+            np.testing.assert_array_equal(mine.parts[part], theirs.parts[part])
+    assert statistics.read_windows(tmp_path / "none.npz") is None
+    (tmp_path / "w.npz").write_bytes(b"PK")
+    with pytest.raises(CheckpointError, match=r"w\.npz is damaged.*measured anew"):
+        statistics.read_windows(tmp_path / "w.npz")
 
 
 def test_a_stopped_run_goes_on_to_the_same_bits(run_config, tmp_path):

@@ -15,6 +15,7 @@ from vad_jax.evaluation.calibration import (
     calibrate,
     footage_needed,
     held_out,
+    lowest_rate,
 )
 from vad_jax.evaluation.comparison import comparison
 from vad_jax.evaluation.controls import best_control, control_table, controls, index_controls
@@ -28,7 +29,7 @@ from vad_jax.evaluation.files import (
     write_metrics,
     write_scores,
 )
-from vad_jax.evaluation.foreign import read_foreign
+from vad_jax.evaluation.foreign import read_foreign, read_normal
 from vad_jax.evaluation.fusion import assign, fuse, results
 from vad_jax.evaluation.labels import Labels, read_labels
 from vad_jax.evaluation.localisation import Mapped, absent, localisation
@@ -54,6 +55,7 @@ from vad_jax.evaluation.report import render
 from vad_jax.evaluation.series import backwards, minmax, smooth
 from vad_jax.evaluation.summary import summarise
 from vad_jax.evaluation.tables import mark, table
+from vad_jax.evaluation.thresholds import Normal, alarms_at, threshold_of
 
 __all__ = [
     "BlockMaxima",
@@ -65,9 +67,11 @@ __all__ = [
     "Labels",
     "Macro",
     "Mapped",
+    "Normal",
     "RegionCriteria",
     "Scored",
     "absent",
+    "alarms_at",
     "assign",
     "auc_macro",
     "auc_macro_padded",
@@ -90,6 +94,7 @@ __all__ = [
     "held_out",
     "index_controls",
     "localisation",
+    "lowest_rate",
     "mark",
     "mask_place",
     "minmax",
@@ -102,6 +107,7 @@ __all__ = [
     "read_labels",
     "read_masks",
     "read_metrics",
+    "read_normal",
     "read_scores",
     "region_criteria",
     "render",
@@ -109,6 +115,7 @@ __all__ = [
     "smooth",
     "summarise",
     "table",
+    "threshold_of",
     "tracks_from_masks",
     "write_controls",
     "write_metrics",

@@ -136,6 +136,17 @@ def footage_needed(*, rate_per_hour: float, block_seconds: float) -> Footage:
     return Footage(float(-np.expm1(-expected)), blocks, blocks * block_seconds / 3600)
 
 
+def lowest_rate(*, blocks: int, block_seconds: float) -> float:
+    """The lowest rate an hour for which so many blocks have a conformal threshold: k is 1.
+
+    >>> round(lowest_rate(blocks=360, block_seconds=10), 2)
+    1.0
+    """
+    if blocks < 1 or not 0 < block_seconds < np.inf:
+        raise ConfigError(f"blocks={blocks} and block_seconds={block_seconds}: both are above 0.")
+    return float(np.log1p(1 / blocks) * 3600 / block_seconds * (1 + 1e-12))  # so that p rounds up
+
+
 class Calibration(NamedTuple):
     """A threshold, and what is known of the rate that it reaches.
 
@@ -232,7 +243,7 @@ def _conformal(maxima, rate, block_seconds, needed):
     if k < 1:
         reach = ""
         if n:
-            lowest = np.log1p(1 / n) * 3600 / block_seconds  # where k becomes 1
+            lowest = lowest_rate(blocks=n, block_seconds=block_seconds)
             reach = f"ask for {lowest:.3g} an hour or more, "
         raise DataError(
             f"A rate of {rate:g} false alarms an hour needs {needed.hours:.4g} hours of normal "

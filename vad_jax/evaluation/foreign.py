@@ -49,10 +49,7 @@ def read_foreign(
             raise DataError(f"{path} was written by `evaluate`: higher is stranger there already.")
         own = read_scores(path)
         return own if labels is None else _with(own, _read(labels, own.names, own.labels))
-    videos = _videos(path, arrays, names)
-    for name, values in videos.items():
-        if np.isinf(values).any():
-            raise DataError(f"{path}: video {name} has an infinite score. A missing one is NaN.")
+    videos = _finite(path, _videos(path, arrays, names))
     if labels is None:
         raise DataError(f"{path} holds no labels: name their file or folder with --labels.")
     truth = _read(labels, videos, videos.values())
@@ -62,6 +59,28 @@ def read_foreign(
     meta = {"method": path.stem, "fps": None, "scores": path.name}
     found = Scored(names=tuple(videos), labels=values, scores=scores, meta=meta)
     return _with(found, truth)
+
+
+def read_normal(path: str | Path, *, lower_is_stranger: bool = False) -> list[np.ndarray]:
+    """Scores of normal videos that something else made, `[F]` float64 a video.
+
+    Args:
+      path: as for `read_foreign`, but no `scores.npz` of ours: that is of a test set.
+      lower_is_stranger: the scores fall where it is strange.
+
+    Raises:
+      DataError: another form, or an infinite score.
+    """
+    path = Path(path)
+    videos = _finite(path, _videos(path, _arrays(path), None))
+    return [-video if lower_is_stranger else video for video in videos.values()]
+
+
+def _finite(path, videos):
+    for name, values in videos.items():
+        if np.isinf(values).any():
+            raise DataError(f"{path}: video {name} has an infinite score. A missing one is NaN.")
+    return videos
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:

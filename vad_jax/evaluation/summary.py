@@ -1,6 +1,6 @@
 """Every figure of a run with its interval, and whether it beats the controls.
 
-Source: evaluation.md sections 4 to 6 and 9.
+Source: evaluation.md sections 4 to 7 and 9.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from vad_jax.evaluation.controls import best_control, control_table, controls, i
 from vad_jax.evaluation.files import PROTOCOLS, VARIANTS, Scored, plain
 from vad_jax.evaluation.localisation import absent
 from vad_jax.evaluation.series import smooth
+from vad_jax.evaluation.thresholds import SCORES, Normal, alarms_at, threshold_of
 from vad_jax.types import DataError, Fusion
 
 VERSION = 1
@@ -44,6 +45,8 @@ def summarise(
     mean_frame: np.ndarray | None = None,
     fusion: Fusion | None = None,
     located: Mapping[str, Any] | None = None,
+    normal: Normal | None = None,
+    rate_per_hour: float | None = None,
     run: Mapping[str, Any] | None = None,
     replicates: int = 2000,
     recomputed: int = 500,
@@ -61,6 +64,9 @@ def summarise(
       fusion: its `smooth` operations are done to the controls too.
       located: pixel, region and track figures (`localisation`); they are of the raw maps, equal
         under both protocols.
+      normal: scores of normal videos, from which a threshold is calibrated; the test set is not
+        looked at for it.
+      rate_per_hour: false alarms that the threshold may give (`threshold_of`).
       run: plain values for people: config hash, checkpoint and how it was chosen, versions,
         device, seconds; `scored.meta` is joined to them.
       replicates: bootstrap draws of the AUCs.
@@ -72,6 +78,8 @@ def summarise(
     given = _controls(scored, frames, mean_frame)
     draw = {"replicates": replicates, "seed": seed, "level": level}
     fewer = draw | {"replicates": recomputed}
+    fps = scored.meta.get("fps")
+    calibrated = threshold_of(normal, fps=fps, rate_per_hour=rate_per_hour)
     figures, tables, beaten = {}, {}, {}
     for protocol, variant in itertools.product(PROTOCOLS, VARIANTS):
         own = scores[f"{protocol}_{variant}"]
@@ -107,8 +115,8 @@ def summarise(
             "per_video": _per_video(scored, truth, scores),
             "controls": tables,
             "beats_controls": beaten,
-            "events": {"value": None, "why": "needs a threshold; not computed by this version"},
-            "calibration": {"value": None, "why": "not computed by this version"},
+            "events": alarms_at(truth, scores[SCORES], calibrated, fps=fps, **draw),
+            "calibration": calibrated,
             "data": _data(scored, scores, "mean intensity" in given),
             "run": dict(scored.meta) | dict(run or {}),
             "recognition": None,

@@ -61,6 +61,7 @@ def table(metrics: Mapping[str, Any]) -> str:
     if len(columns) < len(PROTOCOLS) * len(VARIANTS):
         lines.append("raw alone is shown where the method's score has no smoothing")
     lines.append("")
+    lines += [*alarm_lines(metrics), ""]
     if not data["controls_saw_frames"]:
         lines.append("controls that look at frames were not made: give --root and --data")
     for protocol, variant in columns:
@@ -68,6 +69,49 @@ def table(metrics: Mapping[str, Any]) -> str:
             said = mark(metrics, protocol, variant, metric)
             lines.append(f"{protocol} {variant}, {TITLES[metric]}: {said}")
     return "\n".join(lines)
+
+
+def alarm_lines(metrics: Mapping[str, Any]) -> list[str]:
+    """The calibrated threshold and its alarms on the test set in words, or why there are none."""
+    found, seen = metrics["calibration"], metrics["events"]
+    if found.get("threshold") is None:
+        return [f"no threshold: {found['why']}"]
+    lines = [
+        f"threshold {found['threshold']:.4g} (online raw) for {count(found['rate_per_hour'])} "
+        f"false alarms an hour ({count(found['rate_low'])} to {count(found['rate_high'])}), from "
+        f"{duration(found['hours'])} of {found['source']} footage"
+    ]
+    if found["warning"]:
+        lines.append(found["warning"])
+    recall, rate, delay = (
+        seen["recall"],
+        seen["false_alarms_per_hour"],
+        seen["median_delay_seconds"],
+    )
+    words = [f"on the test set {seen['recalled']} of {seen['events']} events"]
+    if recall["value"] is not None:
+        words[0] += f", recall {figure_text(recall)}"
+    if delay is not None:
+        words.append(f"median delay {delay:.3g} s")
+    if rate["value"] is not None:
+        words.append(
+            f"{seen['false_alarms']} false alarms in {duration(seen['normal_hours'])} of normal "
+            f"frames: {count(rate['value'])} an hour ({count(rate['low'])} to "
+            f"{count(rate['high'])})"
+        )
+    return [*lines, "; ".join(words)]
+
+
+def count(number: float) -> str:
+    """A number of things an hour: `0.33`, `98.7`, `1,083`."""
+    return f"{number:,.0f}" if number >= 1000 else f"{number:.3g}"
+
+
+def duration(hours: float) -> str:
+    """Hours as people say them: `36.2 s`, `4.2 min`, `6 h`."""
+    if hours < 1 / 30:
+        return f"{3600 * hours:.3g} s"
+    return f"{60 * hours:.3g} min" if hours < 2 else f"{hours:.3g} h"
 
 
 def shown(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:

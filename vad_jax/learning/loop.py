@@ -41,6 +41,15 @@ from vad_jax.types import (
 
 log = logging.getLogger(__name__)
 
+STALE = (  # once a run is trained further
+    "normal.npz",
+    "normal_windows.npz",
+    "scores.npz",
+    "controls.npz",
+    "metrics.json",
+    "report.html",
+)
+
 
 def train(
     method: Method,
@@ -110,13 +119,14 @@ def adopt(
 
 
 def _measure_normal(method, variables, training, validation, workdir) -> None:
-    """Writes the parts of normal clips, held-out ones if there are."""
+    """Writes the parts of normal clips, held-out ones if there are, and their statistics."""
     normal = validation or training
     source = "held-out" if validation else "training"
     with tqdm(total=sum(map(len, normal)), desc="normal clips", unit="frame", disable=None) as bar:
         found = statistics.normal_parts(method, variables, normal, source, progress=bar.update)
+    statistics.write_windows(workdir / "normal_windows.npz", found["windows"], source)
     about = {"source": found["source"], "map_99": found["map_99"]}
-    statistics.write(workdir / "normal.npz", found["parts"], **about)
+    statistics.write(workdir / "normal.npz", found["parts"], **about)  # last: the run is finished
 
 
 def train_step(stage: Stage, transform: optax.GradientTransformation) -> Callable[..., Any]:
@@ -230,7 +240,7 @@ class _StageRun:
             return variables
         if done:
             log.info("Stage %s goes on after step %d.", self.stage.name, done)
-        for stale in ("normal.npz", "scores.npz", "controls.npz", "metrics.json", "report.html"):
+        for stale in STALE:
             (self.workdir / stale).unlink(missing_ok=True)  # of fewer steps than come now
         self.log = _Log(self.workdir / "metrics.jsonl", self.stage.name, done)
         return self._epochs(transform, variables, slots, done, unlogged, checkpoints)

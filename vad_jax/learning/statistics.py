@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from vad_jax import files
 from vad_jax.data.feed import Feed
-from vad_jax.scoring import Video, score_videos
+from vad_jax.scoring import Video, VideoScores, score_videos
 from vad_jax.types import CheckpointError, Method, Variables
 
 
@@ -61,20 +62,23 @@ def normal_parts(
       options: for `score_videos`.
 
     Returns:
-      `{"source": …, "parts": {part: summary}, "map_99": 99th percentile of the error maps}`.
+      `{"source": …, "parts": {part: summary}, "map_99": 99th percentile of the error maps,
+      "windows": the videos' `VideoScores` without maps}`.
     """
     parts: dict[str, list[np.ndarray]] = {}
-    highest = []
+    highest, windows = [], []
     for scores in score_videos(method, variables, videos, anew=True, maps=True, **options):
         for name, value in scores.parts.items():
             parts.setdefault(name, []).append(value)
         if scores.maps is not None and scores.maps.size:
             highest.append(np.quantile(scores.maps, 0.99))
+        windows.append(scores._replace(maps=None))
     return {
         "source": source,
         "parts": {name: summary(value) for name, value in parts.items()},
         # The mean over videos of each video's percentile: all maps need not lie in memory.
         "map_99": float(np.mean(highest)) if highest else float("nan"),
+        "windows": windows,
     }
 
 
@@ -100,13 +104,64 @@ def read_map_99(path: Path) -> float:
     return float(_arrays(path)["map_99"])
 
 
+def write_windows(path: Path, windows: Sequence[VideoScores], source: str) -> None:
+    """Keeps the parts of every window of normal videos, from which a threshold is calibrated.
+
+    Arrays: `names` and `lengths` `[V]`, `counts` `[V]` windows of each video, `first` `[W]` of
+    them all, `part/NAME` `[W, S]`, `source`.
+    """
+    scored = [video for video in windows if len(video.first)]
+    names = scored[0].parts if scored else ()
+    parts = {name: [video.parts[name] for video in scored] for name in names}
+    with files.whole(path, "wb") as file:
+        np.savez(
+            file,
+            names=np.array([video.name for video in windows], np.str_),
+            lengths=np.array([video.length for video in windows], np.int64),
+            counts=np.array([len(video.first) for video in windows], np.int64),
+            first=np.concatenate([video.first for video in windows]),
+            source=np.array(source),
+            **{f"part/{name}": np.concatenate(values) for name, values in parts.items()},
+        )
+
+
+def read_windows(path: Path) -> tuple[list[VideoScores], str] | None:
+    """What `write_windows` wrote: windows by video, and their source; None where there is no file.
+
+    Raises:
+      CheckpointError: a damaged file.
+    """
+    if not path.exists():
+        return None
+    with _opened(path) as arrays:
+        ends = np.cumsum(arrays["counts"])
+        first = np.split(arrays["first"], ends[:-1])
+        named = [name for name in arrays.files if name.startswith("part/")]
+        if wrong := [name for name in named if len(arrays[name]) != ends[-1]]:
+            raise ValueError(f"{wrong[0]} has {len(arrays[wrong[0]])} windows of {ends[-1]}")
+        parts = {name.removeprefix("part/"): np.split(arrays[name], ends[:-1]) for name in named}
+        about = zip(arrays["names"].tolist(), arrays["lengths"].tolist(), strict=True)
+        videos = [
+            VideoScores(name, length, first[i], {n: part[i] for n, part in parts.items()}, None)
+            for i, (name, length) in enumerate(about)
+        ]
+        return videos, str(arrays["source"])
+
+
 def _arrays(path: Path) -> dict[str, np.ndarray]:
+    with _opened(path) as arrays:
+        found = {name: arrays[name] for name in arrays.files}
+        if wrong := [name for name, value in found.items() if value.ndim]:
+            raise ValueError(f"{wrong[0]} is no single value")
+        return found
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """The arrays of a file; whatever goes wrong with them is told as damage of the file."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            found = {name: arrays[name] for name in arrays.files}
-            if wrong := [name for name, value in found.items() if value.ndim]:
-                raise ValueError(f"{wrong[0]} is no single value")
-            return found
+            yield arrays
     except Exception as error:  # NumPy and zipfile raise half a dozen kinds for damaged files
         raise CheckpointError(
             f"{path} is damaged ({error}). Remove it and give the training command again: it is "

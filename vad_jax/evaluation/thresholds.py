@@ -1,0 +1,186 @@
+"""A threshold from normal footage, and what it does on the test set.
+
+The threshold knows normal videos alone and the scores are those of the `online` protocol: no test
+label and nothing of a test video's future has a part in it. Where it cannot be had the reason
+stands in its place.
+
+Source: evaluation.md sections 6, 7 and 9.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from vad_jax.evaluation.bootstrap import draws_of, interval_of
+from vad_jax.evaluation.calibration import (
+    LEVEL,
+    BlockMaxima,
+    Calibration,
+    block_maxima,
+    calibrate,
+    footage_needed,
+    lowest_rate,
+)
+from vad_jax.evaluation.events import Events, events
+from vad_jax.evaluation.metrics import Videos
+from vad_jax.types import DataError
+
+BLOCK_SECONDS = 10.0
+HOLD_SECONDS = 1.0  # a gap that an alarm bridges
+RATE_PER_HOUR = 1.0  # asked for where no one says a rate, if the footage reaches it
+SCORES = "online_raw"  # what a stream gives, frame by frame
+TRAINED_ON = (
+    "calibrated on videos that were trained on, which score too low: expect more false alarms "
+    "than asked for; hold out training videos with data.validation"
+)
+
+
+class Normal(NamedTuple):
+    """The scores of normal videos.
+
+    Attributes:
+      scores: `[F]` a video, `online` protocol, unsmoothed; NaN = no score.
+      source: `held-out` or `training`: whether the run was trained on these videos.
+    """
+
+    scores: Sequence[np.ndarray]
+    source: Literal["held-out", "training"]
+
+
+def threshold_of(
+    normal: Normal | None, *, fps: float | None, rate_per_hour: float | None = None
+) -> dict[str, Any]:
+    """The threshold for a rate of false alarms, as `metrics.json` holds it.
+
+    Blocks are of 10 s, or as long as half of the normal videos are where these are shorter.
+
+    Args:
+      normal: scores of normal videos; None where there are none.
+      fps: frames a second of these videos and of the test videos; None where it is not known.
+      rate_per_hour: false alarms an hour; None is 1, or the lowest rate that the footage reaches.
+
+    Returns:
+      The fields of `Calibration`, with `asked_per_hour`, `source`, `videos`, `correlation`,
+      `level`, `scores` and `warning`; or `threshold` None, `why`, and where the footage is too
+      short `hours` and `hours_needed`.
+    """
+    if normal is None:
+        return _none("no scores of normal footage were given")
+    if fps is None:
+        return _none("frames a second are not known: give them with --fps")
+    lengths = sorted(len(video) for video in normal.scores)
+    half = lengths[(len(lengths) - 1) // 2] / fps if lengths else 0.0
+    about = {"source": normal.source, "videos": len(lengths)}
+    try:
+        blocks = block_maxima(normal.scores, fps=fps, block_seconds=min(BLOCK_SECONDS, half or 1))
+    except DataError as error:
+        return _none(str(error)) | about
+    asked = rate_per_hour
+    if rate_per_hour is None:
+        reached = lowest_rate(blocks=blocks.values.size, block_seconds=blocks.block_seconds)
+        rate_per_hour = max(RATE_PER_HOUR, reached)
+    try:
+        found = calibrate(
+            blocks.values, rate_per_hour=rate_per_hour, block_seconds=blocks.block_seconds
+        )
+    except DataError as error:
+        return _none(str(error)) | about | _footage(blocks, rate_per_hour)
+    return (
+        _row(found, blocks)
+        | about
+        | {
+            "asked_per_hour": asked,
+            "warning": TRAINED_ON if normal.source == "training" else None,
+        }
+    )
+
+
+def _none(why):
+    return {"threshold": None, "why": why}
+
+
+def _footage(blocks: BlockMaxima, rate_per_hour):
+    needed = footage_needed(rate_per_hour=rate_per_hour, block_seconds=blocks.block_seconds)
+    return {
+        "rate_per_hour": rate_per_hour,
+        "hours": blocks.values.size * blocks.block_seconds / 3600,
+        "hours_needed": needed.hours,
+    }
+
+
+def _row(found: Calibration, blocks: BlockMaxima) -> dict[str, Any]:
+    return found._asdict() | {
+        "correlation": blocks.correlation,
+        "level": LEVEL,
+        "scores": SCORES,
+    }
+
+
+def alarms_at(
+    labels: Videos,
+    scores: Videos,
+    calibrated: dict[str, Any],
+    *,
+    fps: float | None,
+    replicates: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> dict[str, Any]:
+    """What a calibrated threshold recalls on the test set and what it costs.
+
+    Args:
+      labels, scores: `[F]` a test video; NaN = no score, or no label.
+      calibrated: as `threshold_of` returns it.
+      fps: frames a second.
+      replicates, seed, level: of the interval of the recall, a bootstrap over videos.
+
+    Returns:
+      `recall` and `false_alarms_per_hour` with their intervals (the rate's is exact Poisson),
+      `events`, `recalled`, `false_alarms`, `normal_hours`, `median_delay_seconds`, and the options;
+      or `recall` None and `why`.
+    """
+    threshold = calibrated["threshold"]
+    if threshold is None:
+        return {"recall": None, "why": "there is no threshold (see calibration)"}
+    hold = min(HOLD_SECONDS, calibrated["block_seconds"])
+    options = {"hold": round(hold * fps), "min_length": 1, "fps": fps}
+    found = events(labels, scores, threshold, **options)
+    return {
+        "recall": _recall(found, labels, scores, threshold, options, (replicates, seed, level)),
+        "events": found.events,
+        "recalled": found.recalled,
+        "false_alarms": found.false_alarms,
+        "normal_hours": found.normal_frames / fps / 3600,
+        "false_alarms_per_hour": _rate(found),
+        "median_delay_seconds": found.median_delay_seconds,
+        "threshold": threshold,
+        "scores": SCORES,
+        "hold_seconds": options["hold"] / fps,
+        "min_length_seconds": options["min_length"] / fps,
+    }
+
+
+def _recall(found: Events, labels, scores, threshold, options, draw) -> dict[str, Any]:
+    """The share of events that are recalled, and its interval over videos."""
+    if not found.events:
+        return {"value": None, "why": "the test set has no event"}
+    replicates, seed, level = draw
+    own = [
+        events([truth], [values], threshold, **options)
+        for truth, values in zip(labels, scores, strict=True)
+    ]
+    drawn = draws_of(len(own), replicates=replicates, seed=seed)
+    number = drawn @ np.array([video.events for video in own])
+    recalled = drawn @ np.array([video.recalled for video in own], np.float64)
+    values = np.divide(recalled, number, out=np.full(replicates, np.nan), where=number > 0)
+    return interval_of(values, level=level).figure(found.recalled / found.events)
+
+
+def _rate(found: Events) -> dict[str, Any]:
+    if found.false_alarms_per_hour is None:
+        return {"value": None, "why": "no normal frame has a score"}
+    low, high = found.rate_low, found.rate_high
+    return {"value": found.false_alarms_per_hour, "low": low, "high": high, "level": 0.95}
