@@ -33,7 +33,7 @@ def video(seed, *, length=12, masked=True, quality=2.0):
 def found():
     made = [video(seed) for seed in range(5)] + [video(5, masked=False)]
     videos = [item[0] for item in made]
-    return made, localisation(videos, threshold=1.0, replicates=200, recomputed=20)
+    return made, localisation(videos, threshold=1.0, replicates=200)
 
 
 def test_the_figures_are_those_of_the_single_functions(found):
@@ -58,9 +58,19 @@ def test_intervals_hold_the_figures_and_say_how_they_were_made(found):
         figure = figures[name]
         assert figure["low"] <= figure["value"] <= figure["high"], name
     assert figures["pixel_auc"]["replicates"] == 200
-    assert figures["rbdc"]["replicates"] == 20
+    assert figures["rbdc"]["replicates"] == 200
     assert figures["rbdc"]["tracks"] == "tracks derived from masks"
     assert figures["pixel_auc"]["videos"] == 5
+
+
+def test_what_is_found_is_counted(found):
+    regions = found[1][0]["regions"]
+    assert (regions["regions"], regions["tracks"]) == (5 * 8, 5)
+    assert regions["regions_found"] == 40
+    assert regions["tracks_found"] == 5
+    assert regions["curve"][0] == [0, 0, 0]
+    assert regions["curve"][-1] == [pytest.approx(regions["false_per_frame"], rel=1e-4), 1, 1]
+    assert len(regions["curve"]) <= 200
 
 
 def test_boxes_are_where_the_square_is(found):
@@ -80,7 +90,7 @@ def test_without_masks_there_are_boxes_and_no_figures():
 
 
 def test_without_a_threshold_there_are_no_boxes():
-    figures, detections = localisation([video(0)[0], video(1)[0]], threshold=np.nan, recomputed=5)
+    figures, detections = localisation([video(0)[0], video(1)[0]], threshold=np.nan, replicates=20)
     assert not len(detections["score"])
     assert figures["rbdc"]["value"] == 0
 

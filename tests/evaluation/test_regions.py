@@ -16,6 +16,7 @@ from vad_jax.evaluation import (
     boxes_from_map,
     read_masks,
     region_criteria,
+    region_draws,
     tracks_from_masks,
 )
 from vad_jax.types import ConfigError, DataError
@@ -179,6 +180,22 @@ def test_lower_scored_false_detection_never_raises_them(truth, detections, frame
     after = region_criteria(truth, [*detections, ("a", frame, *far, -1.0)], NUM_FRAMES)
     assert after.rbdc <= before.rbdc + 1e-12
     assert after.tbdc <= before.tbdc + 1e-12
+
+
+@unhurried
+@given(truths, detected, st.lists(st.integers(0, 1), min_size=2, max_size=5))
+def test_a_draw_of_videos_is_matched_anew(truth, detections, drawn):
+    truth, detections = (
+        [("ab".index(v), *row) for v, *row in rows] for rows in (truth, detections)
+    )
+    frames, counts = [NUM_FRAMES, 9], np.array([np.bincount(drawn, minlength=2), [1, 1]])
+    found = region_draws(truth, detections, frames, counts, alpha=0.4)
+    for values, draw in zip(found, (drawn, [0, 1]), strict=True):
+        own = [[(i, *row[1:]) for i, v in enumerate(draw) for row in rows if row[0] == v]
+               for rows in (truth, detections)]  # fmt: skip
+        expected = region_criteria(*own, sum(frames[v] for v in draw), alpha=0.4)[:2]
+        expected = [np.nan if value is None else value for value in expected]
+        np.testing.assert_allclose(values, expected, rtol=0, atol=1e-12)  # sums of a few dozen
 
 
 @unhurried

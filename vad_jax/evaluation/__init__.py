@@ -49,6 +49,7 @@ from vad_jax.evaluation.regions import (
     RegionCriteria,
     boxes_from_map,
     region_criteria,
+    region_draws,
     tracks_from_masks,
 )
 from vad_jax.evaluation.report import render
@@ -110,6 +111,7 @@ __all__ = [
     "read_normal",
     "read_scores",
     "region_criteria",
+    "region_draws",
     "render",
     "results",
     "smooth",

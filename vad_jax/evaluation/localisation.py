@@ -10,10 +10,16 @@ import numpy as np
 from vad_jax.evaluation import metrics
 from vad_jax.evaluation.bootstrap import bootstrap, draws_of, interval_of, weighted
 from vad_jax.evaluation.pixels import frame_levels, histograms, pixel_auc
-from vad_jax.evaluation.regions import boxes_from_map, region_criteria, tracks_from_masks
+from vad_jax.evaluation.regions import (
+    boxes_from_map,
+    region_criteria,
+    region_draws,
+    tracks_from_masks,
+)
 
 NAMES = ("pixel_auc_40", "pixel_auc", "rbdc", "tbdc")
 DERIVED = "tracks derived from masks"
+POINTS = 200  # of the curves that are kept
 
 
 class Mapped(NamedTuple):
@@ -44,7 +50,6 @@ def localisation(
     *,
     threshold: float,
     replicates: int = 2000,
-    recomputed: int = 200,
     seed: int = 0,
     level: float = 0.95,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -56,13 +61,14 @@ def localisation(
     Args:
       videos: all test videos, in order.
       threshold: of boxes, the 99th percentile of normal maps.
-      replicates: bootstrap draws of the pixel figures.
-      recomputed: of the region and track criteria, which are made anew for each.
+      replicates: bootstrap draws.
       seed, level: of the bootstrap.
 
     Returns:
-      `pixel_auc_40`, `pixel_auc`, `rbdc`, `tbdc` as `metrics.json` holds figures; and the boxes of
-      all videos, `video` `[D]`, `frame` `[D]`, `box` `[D, 4]` inclusive, `score` `[D]`.
+      `pixel_auc_40`, `pixel_auc`, `rbdc`, `tbdc` as `metrics.json` holds figures, and `regions`:
+      how many regions and tracks all boxes find, for how many false ones a frame, and the `curve`
+      (rows of false boxes a frame, shares of regions and of tracks found); and the boxes of all
+      videos, `video` `[D]`, `frame` `[D]`, `box` `[D, 4]` inclusive, `score` `[D]`.
     """
     detections = _detections(videos, threshold)
     masked = [video for video in videos if video.masks]
@@ -80,7 +86,7 @@ def localisation(
         "pixel_auc_40": interval.figure(value) | covered,
         "pixel_auc": _pixel_interval(masked, replicates, draw).figure(share) | covered,
     }
-    return figures | _criteria(videos, detections, recomputed, draw), detections
+    return figures | _criteria(videos, detections, replicates, draw), detections
 
 
 def _pixel_interval(videos, replicates, draw):
@@ -118,40 +124,38 @@ def _detections(videos, threshold) -> dict[str, np.ndarray]:
 
 
 def _criteria(videos, detections, replicates, draw) -> dict[str, Any]:
-    """RBDC and TBDC, and their intervals over videos that are drawn with their frames."""
-    truth, found = {}, {number: [] for number in range(len(videos))}
-    for number, video in enumerate(videos):
-        tracks = tracks_from_masks(video.masks()) if video.masks else ()
-        truth[number] = [tuple(int(value) for value in row) for row in tracks]
+    """RBDC and TBDC with intervals over videos that are drawn with their frames, and the curves."""
+    truth = [
+        (number, *(int(value) for value in row))
+        for number, video in enumerate(videos)
+        for row in (tracks_from_masks(video.masks()) if video.masks else ())
+    ]
     columns = (detections[name].tolist() for name in ("video", "frame", "box", "score"))
-    for number, frame, box, score in zip(*columns, strict=True):
-        found[number].append((frame, *box, score))
+    found = [(v, frame, *box, score) for v, frame, box, score in zip(*columns, strict=True)]
+    lengths = [video.length for video in videos]
+    *own, curve = region_criteria(truth, found, sum(lengths))
+    if curve is None:
+        return {name: {"value": None, "why": "the masks hold no region"} for name in NAMES[2:]}
+    counts = draws_of(len(videos), replicates=replicates, seed=draw["seed"])
+    drawn = region_draws(truth, found, lengths, counts)
+    figures = {
+        name: interval_of(drawn[:, place], level=draw["level"]).figure(own[place])
+        | {"tracks": DERIVED}
+        for place, name in enumerate(NAMES[2:])
+    }
+    number = {"regions": len(truth), "tracks": len({row[:2] for row in truth})}
+    return figures | {"regions": _found(curve, number)}
 
-    def criteria(drawn):
-        pairs = list(enumerate(drawn))
-        rows = [(place, *row) for place, number in pairs for row in truth[number]]
-        boxes = [(place, *row) for place, number in pairs for row in found[number]]
-        return region_criteria(rows, boxes, sum(videos[number].length for number in drawn))[:2]
 
-    own = criteria(range(len(videos)))
-    shape = (replicates, len(videos))
-    draws = np.random.default_rng(draw["seed"]).integers(0, len(videos), size=shape)
-    every = [criteria(row) for row in draws.tolist()]
-    figures = {}
-    for place, name in enumerate(("rbdc", "tbdc")):
-        if own[place] is None:
-            figures[name] = {"value": None, "why": "the masks hold no region"}
-            continue
-        kept = [values[place] for values in every if values[place] is not None]
-        half = 50 * (1 - draw["level"])
-        low, high = np.percentile(kept, [half, 100 - half])
-        figures[name] = {
-            "value": own[place],
-            "low": float(low),
-            "high": float(high),
-            "level": draw["level"],
-            "replicates": len(kept),
-            "dropped": replicates - len(kept),
-            "tracks": DERIVED,
-        }
-    return figures
+def _found(curve, number) -> dict[str, Any]:
+    """What all boxes find together, and the curves of fewer points than a screen has."""
+    kept = np.unique(np.linspace(0, len(curve) - 1, min(len(curve), POINTS)).round().astype(int))
+    false, regions, tracks = curve[-1]
+    return {
+        **number,
+        "regions_found": round(regions * number["regions"]),
+        "tracks_found": round(tracks * number["tracks"]),
+        "false_per_frame": false,
+        "curve": [[float(f"{value:.5g}") for value in row] for row in curve[kept].tolist()],
+        "source": DERIVED,
+    }

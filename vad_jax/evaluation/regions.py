@@ -63,9 +63,7 @@ def region_criteria(
     >>> region_criteria(truth, detections, 10).rbdc
     1.0
     """
-    for name, share in (("alpha", alpha), ("beta", beta)):
-        if not 0 < share <= 1:
-            raise ConfigError(f"{name} is {share}. It is a share above 0 and at most 1.")
+    _check_shares(alpha, beta)
     truth = _table(truth, TRUTH, "Truth row", num_frames, inclusive)
     detections = _table(detections, DETECTION, "Detection", num_frames, inclusive)
     _check_length(truth, detections, num_frames)
@@ -76,9 +74,73 @@ def region_criteria(
     curve = np.zeros((1 + len(thresholds), 3))
     curve[1:, 0] = _at_least(detections["score"][false], thresholds) / num_frames
     curve[1:, 1] = _at_least(levels, thresholds) / len(levels)
-    tracks = _track_levels(truth, levels, alpha)
+    tracks, _ = _track_levels(truth, levels, alpha)
     curve[1:, 2] = _at_least(tracks, thresholds) / len(tracks)
     return RegionCriteria(_area(curve[:, 0], curve[:, 1]), _area(curve[:, 0], curve[:, 2]), curve)
+
+
+def region_draws(
+    truth: Iterable[Sequence[Any]],
+    detections: Iterable[Sequence[Any]],
+    num_frames: Sequence[int],
+    counts: np.ndarray,
+    *,
+    alpha: float = 0.1,
+    beta: float = 0.1,
+) -> np.ndarray:
+    """RBDC and TBDC of test sets drawn from the videos of one, exactly and without matching anew.
+
+    Regions, tracks and detections belong to one video each, so that a draw only weighs them.
+
+    Args:
+      truth, detections: rows as for `region_criteria`, inclusive; videos are numbers from 0.
+      num_frames: `[V]`, frames of each video.
+      counts: `[B, V]`, how often each draw holds each video.
+      alpha, beta: as for `region_criteria`.
+
+    Returns:
+      `[B, 2]` float64, NaN for a draw without a region.
+    """
+    _check_shares(alpha, beta)
+    total = int(np.sum(num_frames))
+    truth = _table(truth, TRUTH, "Truth row", total, True)
+    detections = _table(detections, DETECTION, "Detection", total, True)
+    values = np.full((len(counts), 2), np.nan)
+    if not len(truth["frame"]):
+        return values
+    levels, false = _matched(truth, detections, beta)
+    tracks, first = _track_levels(truth, levels, alpha)
+    owner = np.array(truth["video"], np.int64)
+    alarms = detections["score"][false], np.array(detections["video"], np.int64)[false]
+    thresholds = np.unique(detections["score"])
+
+    def place(scores, videos):
+        """How many thresholds lie above each score, of those that any detection reaches."""
+        reached = ~np.isneginf(scores)
+        return len(thresholds) - np.searchsorted(thresholds, scores[reached]), videos[reached]
+
+    wrong = place(*alarms)
+    wholes = (levels, owner), (tracks, owner[first])
+    places = [place(*whole) for whole in wholes]
+    for draw, weights in enumerate(np.asarray(counts, np.float64)):
+        rate = _weighed(wrong, weights, len(thresholds)) / (weights @ num_frames)
+        for column, ((_, videos), found) in enumerate(zip(wholes, places, strict=True)):
+            if (whole := weights[videos].sum()) > 0:
+                share = _weighed(found, weights, len(thresholds)) / whole
+                values[draw, column] = _area(rate, share)
+    return values
+
+
+def _weighed(found, weights, thresholds):
+    """The weight of what reaches each threshold, highest first, from 0 on: `[1 + thresholds]`."""
+    place, videos = found
+    return np.cumsum(np.bincount(place, weights[videos], minlength=1 + thresholds))
+
+
+def _check_shares(alpha, beta):
+    for name, share in (("alpha", alpha), ("beta", beta)):
+        if not 0 < share <= 1:
+            raise ConfigError(f"{name} is {share}. It is a share above 0 and at most 1.")
 
 
 def _at_least(values, thresholds):
@@ -111,7 +173,10 @@ def _matched(truth, detections, beta):
 
 
 def _track_levels(truth, levels, alpha):
-    """The threshold from which each track is found: its m-th highest region, m / size ≥ alpha."""
+    """The threshold from which each track is found, and one of its regions.
+
+    It is its m-th highest region, m / size ≥ alpha.
+    """
     names = {}
     pairs = zip(truth["video"], truth["track"], strict=True)
     track = np.array([names.setdefault(pair, len(names)) for pair in pairs])
@@ -119,7 +184,8 @@ def _track_levels(truth, levels, alpha):
     size = np.bincount(track)
     needed = np.floor(alpha * size).astype(np.int64)
     needed += needed / size < alpha  # 0.1 · 30 is more than 3 in float64, 3 / 30 is 0.1
-    return levels[order][np.cumsum(size) - size + needed - 1]
+    start = np.cumsum(size) - size
+    return levels[order][start + needed - 1], order[start]
 
 
 def _area(false, found):

@@ -16,7 +16,7 @@ from vad_jax.evaluation import metrics as frame_metrics
 from vad_jax.evaluation.bootstrap import bootstrap
 from vad_jax.evaluation.controls import best_control, control_table, controls, index_controls
 from vad_jax.evaluation.files import PROTOCOLS, VARIANTS, Scored, plain
-from vad_jax.evaluation.localisation import absent
+from vad_jax.evaluation.localisation import NAMES, absent
 from vad_jax.evaluation.series import smooth
 from vad_jax.evaluation.thresholds import SCORES, Normal, alarms_at, threshold_of
 from vad_jax.types import DataError, Fusion
@@ -80,6 +80,7 @@ def summarise(
     fewer = draw | {"replicates": recomputed}
     fps = scored.meta.get("fps")
     calibrated = threshold_of(normal, fps=fps, rate_per_hour=rate_per_hour)
+    places = located or NOT_LOCATED
     figures, tables, beaten = {}, {}, {}
     for protocol, variant in itertools.product(PROTOCOLS, VARIANTS):
         own = scores[f"{protocol}_{variant}"]
@@ -97,7 +98,7 @@ def summarise(
             **draw,
         )
         reference = {name: against(metric=METRICS[name]) for name in COMPARED}
-        figures.setdefault(protocol, {})[variant] = rows | dict(located or NOT_LOCATED)
+        figures.setdefault(protocol, {})[variant] = rows | {n: places[n] for n in NAMES}
         tables.setdefault(protocol, {})[variant] = reference
         beaten.setdefault(protocol, {})[variant] = {
             name: beats(rows[name], reference[name]) for name in COMPARED
@@ -112,6 +113,7 @@ def summarise(
                 for name, videos in scored.parts.items()
                 if not all(np.isnan(video).all() for video in videos)
             },
+            "regions": places.get("regions"),
             "per_video": _per_video(scored, truth, scores),
             "controls": tables,
             "beats_controls": beaten,
