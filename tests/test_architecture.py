@@ -44,7 +44,7 @@ MAY_IMPORT = {
     "evaluation": ("types", "evaluation"),
     "interop": ("config", "types", "interop"),
     "detector": ("", "scoring", "learning", "evaluation", "data", "types"),
-    "pictures": ("detector", "scoring", "data", "types", "pictures"),
+    "pictures": ("detector", "scoring", "evaluation", "data", "types", "pictures"),
     "": ("types", "config", "detector", "learning.meta"),
     "cli": None,
     "train": None,

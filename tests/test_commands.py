@@ -14,8 +14,10 @@ import pytest
 
 import vad_jax
 from vad_jax import config as configs
+from vad_jax import evaluation
 from vad_jax.data import splits
 from vad_jax.evaluate import evaluate, normal_scores
+from vad_jax.pictures import timeline
 from vad_jax.train import train
 from vad_jax.types import CheckpointError, DataError
 
@@ -360,13 +362,46 @@ def test_the_pictures_of_the_index_can_be_read(finished_run):
     entries = json.loads((folder / "index.json").read_text())
     kinds = {"hit", "false_alarm", "miss", "matching", "memory"}
     assert {entry["kind"] for entry in entries} == kinds
-    assert {entry["file"] for entry in entries} == {path.name for path in folder.glob("*.png")}
+    pictures = {path.name for path in folder.iterdir() if path.suffix in (".png", ".jpg")}
+    assert {entry["file"] for entry in entries} == pictures
     for entry in entries:
         picture = cv2.imread(str(folder / entry["file"]))
         assert picture is not None, entry["file"]
         assert picture.std() > 1, entry["file"]
         if entry["kind"] in ("hit", "false_alarm", "miss"):
             assert entry["label"] == (0 if entry["kind"] == "false_alarm" else 1)
+
+
+def test_a_bounded_number_of_frames_is_kept_for_the_timelines(finished_run):
+    folder = finished_run[0] / "pictures"
+    about = json.loads((folder / "timeline.json").read_text())
+    places = [(kept["video"], kept["frame"]) for kept in about["frames"]]
+    assert places == sorted(set(places))
+    assert len(places) == TEST_VIDEOS * 29 <= about["most"] == timeline.MOST
+    assert about["step"] == 1
+    extreme = [e for e in json.loads((folder / "index.json").read_text()) if "video" in e]
+    assert {(int(e["video"]) - 1, e["frame"]) for e in extreme} <= set(places)
+    for kept in about["frames"][::40]:
+        picture = cv2.imread(str(folder / kept["file"]))
+        assert picture.shape == (timeline.HEIGHT, 2 * timeline.HEIGHT, 3)  # frame and map
+    assert any(kept["boxes"] for kept in about["frames"])
+
+
+def test_of_a_long_set_every_kth_frame_is_kept_and_all_extreme_ones():
+    scores = [np.arange(5000.0), np.full(10, np.nan), np.arange(800.0)]
+    scored = evaluation.Scored(
+        names=("a", "b", "c"),
+        labels=[np.zeros(len(video), np.int8) for video in scores],
+        scores={"online_raw": scores},
+    )
+    entries = [{"video": "c", "frame": 7}, {"title": "memory"}, {"video": "a", "frame": 1}]
+    chosen, step = timeline._chosen(scored, entries)
+    assert len(chosen) <= timeline.MOST
+    assert {(2, 7), (0, 1)} <= set(chosen)
+    assert set(chosen) - {(2, 7), (0, 1)} == {
+        (0, n) if n < 5000 else (2, n - 5000) for n in range(0, 5800, step)
+    }
+    assert step == 25  # of 5,800 frames 238 at most
 
 
 # Real commands

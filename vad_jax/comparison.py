@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vad_jax import evaluation
+from vad_jax import cli, evaluation
 from vad_jax.evaluate import evaluate
 from vad_jax.types import ConfigError
 
 
 def compare(workdirs: Sequence[str | Path], **options: Any) -> dict[str, Any]:
-    """Prints one table of several runs; evaluates those that have no `metrics.json`, or all of
-    them where an option is given.
+    """Prints one table of several runs and writes it as a page, `comparison.html`.
+
+    Runs that have no `metrics.json` are evaluated, or all of them where an option is given. The
+    page goes into the first workdir, from which differences are taken.
 
     Args:
       workdirs: of finished runs, or folders that `evaluate_scores` wrote.
@@ -34,5 +36,14 @@ def compare(workdirs: Sequence[str | Path], **options: Any) -> dict[str, Any]:
             evaluate(workdir, **options)
         found[name] = evaluation.read_metrics(workdir / "metrics.json")
         scored[name] = evaluation.read_scores(workdir / "scores.npz")
-    print(evaluation.comparison(found, scored))
+    tables = evaluation.comparison_tables(found, scored)
+    print(evaluation.markdown(tables))
+    given = {"workdir": ",".join(map(str, workdirs)), **options}
+    page = evaluation.render_comparison(
+        Path(workdirs[0]) / "comparison.html",
+        found,
+        tables,
+        command=cli.command_line("evaluate", given),
+    )
+    print(f"\nPage: {page}")
     return found

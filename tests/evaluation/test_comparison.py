@@ -1,6 +1,9 @@
 """Several runs in one table, from what is on disk."""
 
 import copy
+import html
+import re
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -112,3 +115,31 @@ def test_a_table_comes_from_the_files(finished_run, capsys):
     found = compare([finished_run[0]])
     assert list(found) == ["finished"]
     assert "| finished | 0 |" in capsys.readouterr().out
+
+
+def test_the_page_holds_the_tables_and_asks_for_nothing(three, tmp_path):
+    runs, files = three
+    evil = "<script>alert(1)</script>"
+    runs, files = ({evil: each["a"], "b": each["b"]} for each in (runs, files))
+    tables = evaluation.comparison_tables(runs, files)
+    path = evaluation.render_comparison(tmp_path / "c.html", runs, tables, command=evil)
+    text = path.read_text(encoding="utf-8")
+    assert "<script" not in text
+    assert not re.search(r"https?:|src=|href=|url\(", text)
+    plain = html.unescape(re.sub(r"<[^>]*>", "\n", text))
+    for table in tables:
+        for row in (table.head, *table.rows):
+            assert all(cell in plain for cell in row)
+    assert plain.count(evil) >= 4  # title, heading, bars, table
+    assert [table.title for table in tables] == ["Runs", "Differences"]
+    assert len(evaluation.comparison_tables({"b": runs["b"]}, {"b": files["b"]})) == 1
+
+
+def test_comparing_writes_a_page_into_the_first_workdir(finished_run, tmp_path, capsys):
+    other = shutil.copytree(finished_run[0], tmp_path / "other")
+    compare([other, finished_run[0]])
+    assert f"Page: {other / 'comparison.html'}" in capsys.readouterr().out
+    text = (other / "comparison.html").read_text(encoding="utf-8")
+    assert "minus other, paired" in text
+    assert f"--workdir={other},{finished_run[0]}" in text
+    assert not (finished_run[0] / "comparison.html").exists()

@@ -1,6 +1,8 @@
 """The report: one page, no request, names that stay text."""
 
+import base64
 import dataclasses
+import hashlib
 import html.parser
 import json
 import re
@@ -10,7 +12,10 @@ import numpy as np
 import pytest
 
 from vad_jax.evaluation import (
+    Normal,
     controls,
+    published_auc,
+    read_metrics,
     read_scores,
     render,
     summarise,
@@ -18,10 +23,15 @@ from vad_jax.evaluation import (
     write_metrics,
     write_scores,
 )
+from vad_jax.evaluation.report.alarms import regions, segments
 from vad_jax.evaluation.report.timeline import line, runs, shades
 from vad_jax.types import DataError
 
 EVIL = "<script>alert(1)</script>"
+REGIONS = {
+    "regions": 1234, "tracks": 9, "regions_found": 1111, "tracks_found": 8, "false_per_frame": 2.0,
+    "curve": [[0, 0, 0], [0.5, 0.4, 0.6], [2.0, 0.9, 8 / 9]], "source": "tracks derived from masks",
+}  # fmt: skip
 ADDRESSES = ("src", "href", "srcset", "action", "data", "poster", "xlink:href", "style")
 
 
@@ -43,17 +53,24 @@ class Page(html.parser.HTMLParser):
 @pytest.fixture
 def workdir(scored, frames, tmp_path):
     scored = dataclasses.replace(
-        scored, names=("01", EVIL, "03", '"><img src=x onerror=y>'), meta={"method": EVIL}
+        scored,
+        names=("01", EVIL, "03\u2028", '"><img src=x onerror=y>'),
+        meta={"method": EVIL, "fps": 10.0, "data": "ucsd_ped2"},
     )
     write_scores(tmp_path / "scores.npz", scored)
     run = {"device": EVIL, "config": {"input": {"height": 64}}}
-    figures = summarise(scored, frames, run=run, replicates=50, recomputed=10)
+    normal = Normal([0.4 * np.random.default_rng(0).normal(size=1200)], "training")
+    figures = summarise(scored, frames, normal=normal, run=run, replicates=50, recomputed=10)
+    figures["regions"] = REGIONS
     write_metrics(tmp_path / "metrics.json", figures)
     (tmp_path / "pictures").mkdir()
     cv2.imwrite(str(tmp_path / "pictures" / "a.png"), frames[0][0])
     entry = {"file": "a.png", "video": EVIL, "frame": 3, "score": 0.7, "label": 1}
     entries = [entry | {"kind": kind, "caption": EVIL} for kind in ("hit", "false_alarm")]
     (tmp_path / "pictures" / "index.json").write_text(json.dumps(entries))
+    kept = [{"video": 1, "frame": frame, "file": "a.png", "boxes": frame - 3} for frame in (4, 9)]
+    about = {"most": 240, "step": 7, "height": 150, "high": 0.5, "frames": kept}
+    (tmp_path / "pictures" / "timeline.json").write_text(json.dumps(about))
     return tmp_path
 
 
@@ -63,7 +80,9 @@ def page(workdir):
 
 
 def test_names_are_text_and_never_markup(page):
-    assert {"script", "iframe", "object", "embed", "link"}.isdisjoint(tag for tag, _ in page.tags)
+    assert {"iframe", "object", "embed", "link"}.isdisjoint(tag for tag, _ in page.tags)
+    scripts = [attributes.get("type") for tag, attributes in page.tags if tag == "script"]
+    assert scripts == ["application/json", None]
     assert not [name for _, attributes in page.tags for name in attributes if name[:2] == "on"]
     assert EVIL in page.text
 
@@ -83,13 +102,107 @@ def test_page_asks_nothing_of_the_network(page, workdir):
     assert "default-src 'none'" in policy[0]
 
 
+def test_only_the_script_of_the_page_may_run(workdir):
+    text = render(workdir).read_text(encoding="utf-8")
+    script = re.search(r"<script>(.*?)</script>", text, re.S)[1]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in text
+    assert "innerHTML" not in script
+    assert "unsafe-inline'; script-src" in text  # of styles alone
+
+
+def test_kept_frames_go_into_the_page_as_escaped_json(workdir):
+    text = render(workdir).read_text(encoding="utf-8")
+    data = re.search(r'<script type="application/json" id="frames">(.*?)</script>', text, re.S)[1]
+    assert not set("<>&\u2028\u2029") & set(data)
+    videos = json.loads(data)
+    assert [video["name"] for video in videos] == [
+        "01",
+        EVIL,
+        "03\u2028",
+        '"><img src=x onerror=y>',
+    ]
+    assert [kept["frame"] for kept in videos[1]["frames"]] == [4, 9]
+    about = videos[1]["frames"][0]["about"]
+    assert re.fullmatch(r"normal, paper -?[\d.]+, online -?[\d.]+, 1 box", about)
+    assert videos[1]["frames"][0]["picture"].startswith("data:image/png;base64,")
+    assert "Kept are 2 of 124 scored frames" in " ".join(text.split())
+
+
+def test_without_kept_frames_no_script_runs_and_it_is_said(workdir):
+    (workdir / "pictures" / "timeline.json").unlink()
+    text = render(workdir).read_text(encoding="utf-8")
+    assert "<script" not in text
+    assert "script-src 'none'" in text
+    assert "a click shows none" in text
+
+
+@pytest.mark.parametrize(
+    "change", [{"video": 9}, {"frame": 99}, {"file": 3}, {"frame": "x"}], ids=str
+)
+def test_kept_frames_that_do_not_fit_are_named(workdir, change):
+    index = workdir / "pictures" / "timeline.json"
+    about = json.loads(index.read_text())
+    about["frames"][0] |= change
+    index.write_text(json.dumps(about))
+    with pytest.raises(DataError, match=r"timeline\.json does not fit scores\.npz"):
+        render(workdir)
+
+
 def test_every_video_has_its_timeline(page):
     paths = [attributes for tag, attributes in page.tags if tag == "path"]
-    assert [path["class"] for path in paths[-8:]] == ["online", "paper"] * 4
+    assert [path["class"] for path in paths[-12:]] == ["threshold", "online", "paper"] * 4
     assert all(re.fullmatch(r"(M[\d.,L]+)+", path["d"]) for path in paths)
     classes = [attributes.get("class") for tag, attributes in page.tags if tag == "i"]
     assert classes.count("hatch") == 4 + 1  # the first frames of each video, and the key
     assert classes.count("truth") == 4 + 2  # in two keys
+
+
+def test_alarms_are_drawn_where_the_score_is_above_the_threshold(workdir):
+    figures = read_metrics(workdir / "metrics.json")
+    scored = read_scores(workdir / "scores.npz")
+    held = segments(scored, figures)
+    for video, values in zip(held, scored.scores["online_raw"], strict=True):
+        above = values > figures["calibration"]["threshold"]
+        assert (video[above]).all()
+        ends = np.flatnonzero(np.diff(np.concatenate([[0], video.astype(int), [0]])))
+        assert all(above[start] and above[end - 1] for start, end in ends.reshape(-1, 2))
+    page = Page((render(workdir)).read_text(encoding="utf-8"))
+    classes = [attributes.get("class") for tag, attributes in page.tags if tag == "i"]
+    assert classes.count("alarm") == sum(len(runs(video)) for video in held) > 0
+
+
+def test_published_figures_are_ticks_of_the_paper_protocol_alone(workdir):
+    page = Page(render(workdir).read_text(encoding="utf-8"))
+    ticks = [a for tag, a in page.tags if tag == "i" and a.get("class") == "published"]
+    assert [tick["title"] for tick in ticks][:2] == ["HF2-VAD 2021 99.3", "AI-VAD 2022 99.1"]
+    assert len(ticks) == len(published_auc("ucsd_ped2"))  # one bar of the paper protocol
+    assert all(0 <= float(re.search(r"left:([\d.]+)%", tick["style"])[1]) <= 100 for tick in ticks)
+    assert published_auc("folder") == published_auc(None) == []
+
+
+def test_curve_of_regions_is_cut_at_one_false_box_a_frame(workdir):
+    found = regions(read_metrics(workdir / "metrics.json"))
+    x, y = np.array([p.split(",") for p in found["regions"][1:].split("L")], float).T
+    np.testing.assert_allclose(x, [0, 50, 100])
+    np.testing.assert_allclose(y, [100, 60, 100 - (40 + 50 / 3)], atol=0.01)  # two places
+
+
+def test_alarm_that_hardly_ends_is_warned_of(workdir):
+    figures = read_metrics(workdir / "metrics.json")
+    figures["events"]["normal_in_alarm"] = 0.97
+    write_metrics(workdir / "metrics.json", figures)
+    text = " ".join(render(workdir).read_text(encoding="utf-8").split())
+    assert "An alarm is on for 97 % of the normal test frames" in text
+
+
+def test_page_of_an_earlier_version_can_be_made_again(workdir):
+    figures = read_metrics(workdir / "metrics.json")
+    why = {"value": None, "why": "not computed by this version"}
+    figures |= {"events": why, "calibration": why}
+    del figures["regions"]
+    write_metrics(workdir / "metrics.json", figures)
+    assert "No threshold: not computed" in render(workdir).read_text(encoding="utf-8")
 
 
 def test_the_best_control_is_drawn_beside_the_curves(workdir, frames):
@@ -98,7 +211,7 @@ def test_the_best_control_is_drawn_beside_the_curves(workdir, frames):
     write_controls(workdir / "controls.npz", scored)
     page = Page(render(workdir).read_text(encoding="utf-8"))
     paths = [attributes["class"] for tag, attributes in page.tags if tag == "path"]
-    assert paths[:6] == ["chance", "other", "paper", "other", "paper", "normal"]
+    assert paths[2:8] == ["chance", "other", "paper", "other", "paper", "normal"]
 
 
 def test_page_shows_figures_controls_pictures_and_how_to_make_it_again(page):
@@ -112,6 +225,12 @@ def test_page_shows_figures_controls_pictures_and_how_to_make_it_again(page):
         "config.input.height",
         "sha256 of scores.npz",
         "render('.')",
+        "1,111 of 1,234",
+        "8 of 9",
+        "MNAD prediction 2020",
+        "for 28.8 false alarms an hour, the fewest that so little footage can promise",
+        "trained on",
+        "threshold (online)",
     ):
         assert words in text
 

@@ -116,6 +116,15 @@ def test_recall_has_the_interval_of_videos_drawn_anew():
     assert (found["low"], found["high"]) == tuple(np.percentile(every, [2.5, 97.5]))
 
 
+def test_alarm_that_never_ends_is_seen_by_the_frames_that_it_holds():
+    labels, scores = [np.array([0, 0, 0, 1, 0])], [np.array([np.nan, 5, 5, 5, 5.0])]
+    seen = alarms_at(labels, scores, {"threshold": 1.0, "block_seconds": 0.1}, fps=FPS)
+    assert (seen["recall"]["value"], seen["false_alarms"], seen["normal_in_alarm"]) == (1, 0, 1)
+    scores[0][1:3] = 0
+    seen = alarms_at(labels, scores, {"threshold": 1.0, "block_seconds": 0.1}, fps=FPS)
+    assert seen["normal_in_alarm"] == pytest.approx(1 / 3)
+
+
 def test_no_event_and_no_normal_frame_are_said(hours):
     found = threshold_of(hours, fps=FPS)
     normal = alarms_at([np.zeros(9)], [np.zeros(9)], found, fps=FPS)
@@ -123,6 +132,7 @@ def test_no_event_and_no_normal_frame_are_said(hours):
     strange = alarms_at([np.ones(9)], [np.zeros(9)], found, fps=FPS)
     assert strange["false_alarms_per_hour"]["value"] is None
     assert strange["median_delay_seconds"] is None
+    assert strange["normal_in_alarm"] is None
 
 
 def test_labels_of_the_test_set_do_not_move_the_threshold(scored, hours):

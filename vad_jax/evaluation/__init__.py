@@ -17,7 +17,7 @@ from vad_jax.evaluation.calibration import (
     held_out,
     lowest_rate,
 )
-from vad_jax.evaluation.comparison import comparison
+from vad_jax.evaluation.comparison import Table, comparison, comparison_tables, markdown
 from vad_jax.evaluation.controls import best_control, control_table, controls, index_controls
 from vad_jax.evaluation.events import Events, events
 from vad_jax.evaluation.files import (
@@ -45,6 +45,7 @@ from vad_jax.evaluation.metrics import (
     per_video_auc,
 )
 from vad_jax.evaluation.pixels import pixel_auc, pixel_auc_40
+from vad_jax.evaluation.published import Published, published_auc
 from vad_jax.evaluation.regions import (
     RegionCriteria,
     boxes_from_map,
@@ -52,7 +53,7 @@ from vad_jax.evaluation.regions import (
     region_draws,
     tracks_from_masks,
 )
-from vad_jax.evaluation.report import render
+from vad_jax.evaluation.report import render, render_comparison
 from vad_jax.evaluation.series import backwards, minmax, smooth
 from vad_jax.evaluation.summary import summarise
 from vad_jax.evaluation.tables import mark, table
@@ -69,8 +70,10 @@ __all__ = [
     "Macro",
     "Mapped",
     "Normal",
+    "Published",
     "RegionCriteria",
     "Scored",
+    "Table",
     "absent",
     "alarms_at",
     "assign",
@@ -86,6 +89,7 @@ __all__ = [
     "boxes_from_map",
     "calibrate",
     "comparison",
+    "comparison_tables",
     "control_table",
     "controls",
     "equal_error_rate",
@@ -97,12 +101,14 @@ __all__ = [
     "localisation",
     "lowest_rate",
     "mark",
+    "markdown",
     "mask_place",
     "minmax",
     "paired_bootstrap",
     "per_video_auc",
     "pixel_auc",
     "pixel_auc_40",
+    "published_auc",
     "read_controls",
     "read_foreign",
     "read_labels",
@@ -113,6 +119,7 @@ __all__ = [
     "region_criteria",
     "region_draws",
     "render",
+    "render_comparison",
     "results",
     "smooth",
     "summarise",

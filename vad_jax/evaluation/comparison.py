@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,14 @@ from vad_jax.types import DataError
 
 COLUMNS = (("paper", "auc_micro"), ("online", "auc_micro"), ("paper", "auc_macro"))
 METRICS = {"auc_micro": frame_metrics.auc_micro, "auc_macro": frame_metrics.auc_macro}
+_ABOUT_RUNS = (
+    "AUC × 100, unsmoothed, with intervals over videos; the share of frames that updated a memory. "
+    "Seeds of one configuration: mean ± deviation and range, and the interval of all replicates."
+)
+_ABOUT_PAIRS = (
+    "In points, over the frames that both runs score, with the interval of paired draws of videos "
+    "and its two-sided p."
+)
 _HEAD = ("run", "seed", "micro, paper", "micro, online", "macro, paper", "updated")
 
 
@@ -26,7 +34,40 @@ def comparison(
     replicates: int = 2000,
     seed: int = 0,
 ) -> str:
-    """Markdown tables: AUC × 100 of each run with its interval, and differences from the first run.
+    """`comparison_tables` as Markdown; arguments as there."""
+    return markdown(comparison_tables(runs, scored, replicates=replicates, seed=seed))
+
+
+class Table(NamedTuple):
+    """Text in rows: `title`, one sentence `about` it, `head` and `rows` of cells."""
+
+    title: str
+    about: str
+    head: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+
+
+def markdown(tables: Sequence[Table]) -> str:
+    """The tables, one below the other, without their titles."""
+
+    def line(cells):
+        return "| " + " | ".join(cells) + " |"
+
+    texts = [
+        "\n".join(map(line, (table.head, ["---"] * len(table.head), *table.rows)))
+        for table in tables
+    ]
+    return "\n\n".join(texts)
+
+
+def comparison_tables(
+    runs: Mapping[str, Mapping[str, Any]],
+    scored: Mapping[str, Scored],
+    *,
+    replicates: int = 2000,
+    seed: int = 0,
+) -> list[Table]:
+    """AUC × 100 of each run with its interval, and differences from the first run.
 
     Runs that differ in nothing but the seed (`recipe_hash`) get lines for all their seeds: mean ±
     deviation (n − 1) and range, and the interval of the joined replicates on common draws. Last
@@ -42,18 +83,21 @@ def comparison(
       DataError: two runs that were evaluated on other videos or labels.
     """
     draw = {"replicates": replicates, "seed": seed}
-    lines = [_row(*_HEAD), _row(*["---"] * len(_HEAD))]
+    rows = []
     for names in _groups(runs).values():
         for name in names:
-            lines += _lines(name, runs[name])
+            rows += _lines(name, runs[name])
         if len(names) > 1:
-            lines += _over_seeds(names, runs, scored, draw)
-    lines += _controls(runs)
-    return "\n".join([*lines, "", *_differences(scored, draw)]).rstrip()
+            rows += _over_seeds(names, runs, scored, draw)
+    rows += _controls(runs)
+    tables = [Table("Runs", _ABOUT_RUNS, _HEAD, rows)]
+    if len(scored) > 1:
+        tables.append(_differences(scored, draw))
+    return tables
 
 
-def _row(*cells) -> str:
-    return "| " + " | ".join(map(str, cells)) + " |"
+def _row(*cells) -> tuple[str, ...]:
+    return tuple(map(str, cells))
 
 
 def _groups(runs) -> dict[str, list[str]]:
@@ -64,7 +108,7 @@ def _groups(runs) -> dict[str, list[str]]:
     return groups
 
 
-def _lines(name, metrics) -> list[str]:
+def _lines(name, metrics) -> list[tuple[str, ...]]:
     updated = metrics["part_means"].get("updated")
     updated = "–" if updated is None else f"{updated:.3f}"
     cells = [figure_text(metrics["protocols"][p]["raw"][m]) for p, m in COLUMNS]
@@ -75,7 +119,7 @@ def _lines(name, metrics) -> list[str]:
     return lines
 
 
-def _over_seeds(names, runs, scored, draw) -> list[str]:
+def _over_seeds(names, runs, scored, draw) -> list[tuple[str, ...]]:
     """Mean ± deviation and range over the seeds, for the method and each further result."""
     _check_same([scored[name] for name in names], names)
     lines, count = [], f"{len(names)} seeds"
@@ -136,9 +180,9 @@ def _check_same(group, names) -> None:
             )
 
 
-def _controls(runs) -> list[str]:
+def _controls(runs) -> list[tuple[str, ...]]:
     """The best control of each metric, once for all runs that saw the same frames."""
-    lines: dict[str, None] = {}
+    lines: dict[tuple[str, ...], None] = {}
     for metrics in runs.values():
         cells = []
         for protocol, metric in COLUMNS:
@@ -150,14 +194,12 @@ def _controls(runs) -> list[str]:
     return list(lines)
 
 
-def _differences(scored, draw) -> list[str]:
+def _differences(scored, draw) -> Table:
     """Each run minus the first, paired."""
     (first, base), *others = scored.items()
-    if not others:
-        return []
     _check_same(list(scored.values()), list(scored))
     titles = [f"{metric.removeprefix('auc_')}, {protocol}" for protocol, metric in COLUMNS]
-    lines = [_row(f"minus {first}, paired", *titles), _row(*["---"] * (1 + len(COLUMNS)))]
+    rows = []
     for name, other in others:
         cells = []
         for protocol, metric in COLUMNS:
@@ -171,5 +213,5 @@ def _differences(scored, draw) -> list[str]:
             values = [getattr(value, "value", value) for value in values]
             interval = f"({100 * found.low:+.1f} to {100 * found.high:+.1f}), p {found.p:.3f}"
             cells.append(f"{100 * (values[0] - values[1]):+.1f} {interval}")
-        lines.append(_row(name, *cells))
-    return lines
+        rows.append(_row(name, *cells))
+    return Table("Differences", _ABOUT_PAIRS, (f"minus {first}, paired", *titles), rows)

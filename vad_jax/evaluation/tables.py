@@ -97,7 +97,7 @@ def alarm_lines(metrics: Mapping[str, Any]) -> list[str]:
         words.append(
             f"{seen['false_alarms']} false alarms in {duration(seen['normal_hours'])} of normal "
             f"frames: {count(rate['value'])} an hour ({count(rate['low'])} to "
-            f"{count(rate['high'])})"
+            f"{count(rate['high'])}), {100 * seen['normal_in_alarm']:.0f} % of them in alarm"
         )
     return [*lines, "; ".join(words)]
 

@@ -139,8 +139,9 @@ def alarms_at(
 
     Returns:
       `recall` and `false_alarms_per_hour` with their intervals (the rate's is exact Poisson),
-      `events`, `recalled`, `false_alarms`, `normal_hours`, `median_delay_seconds`, and the options;
-      or `recall` None and `why`.
+      `events`, `recalled`, `false_alarms`, `normal_hours`, `normal_in_alarm` (the share of scored
+      normal frames that an alarm holds: one that never ends recalls all and counts once),
+      `median_delay_seconds`, and the options; or `recall` None and `why`.
     """
     threshold = calibrated["threshold"]
     if threshold is None:
@@ -154,6 +155,7 @@ def alarms_at(
         "recalled": found.recalled,
         "false_alarms": found.false_alarms,
         "normal_hours": found.normal_frames / fps / 3600,
+        "normal_in_alarm": _normal_in_alarm(found, labels, scores),
         "false_alarms_per_hour": _rate(found),
         "median_delay_seconds": found.median_delay_seconds,
         "threshold": threshold,
@@ -177,6 +179,14 @@ def _recall(found: Events, labels, scores, threshold, options, draw) -> dict[str
     recalled = drawn @ np.array([video.recalled for video in own], np.float64)
     values = np.divide(recalled, number, out=np.full(replicates, np.nan), where=number > 0)
     return interval_of(values, level=level).figure(found.recalled / found.events)
+
+
+def _normal_in_alarm(found: Events, labels, scores) -> float | None:
+    held = 0
+    for truth, values, alarms in zip(labels, scores, found.segments, strict=True):
+        normal = (np.asarray(truth) == 0) & ~np.isnan(values)
+        held += sum(int(normal[start:end].sum()) for start, end in alarms.tolist())
+    return held / found.normal_frames if found.normal_frames else None
 
 
 def _rate(found: Events) -> dict[str, Any]:

@@ -13,11 +13,14 @@ import jax
 
 from vad_jax.data.frames import Frames
 from vad_jax.detector import Detector
-from vad_jax.pictures import frames, memory
+from vad_jax.pictures import frames, memory, timeline
+
+JPEG = [cv2.IMWRITE_JPEG_QUALITY, 88]
+DRAWING = ("memory",)  # kinds with lines and letters: PNG is smaller, and sharp
 
 
 def draw(detector: Detector, videos: Sequence[Frames], scored: Any, folder: Path) -> list[dict]:
-    """Draws extreme frames, and what a memory holds where the method has one.
+    """Draws extreme frames, those of the timelines, and what a memory holds where there is one.
 
     Frames are chosen by the `online` score. All is drawn with the trained state, not with a state
     that test frames have moved.
@@ -26,7 +29,7 @@ def draw(detector: Detector, videos: Sequence[Frames], scored: Any, folder: Path
       detector: what scored.
       videos: the decoded test videos.
       scored: their scores and labels (`evaluation.Scored`).
-      folder: gets the pictures and `index.json`; what was in it before is removed.
+      folder: gets the pictures, `index.json` and `timeline.json`; what was in it is removed.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -34,8 +37,10 @@ def draw(detector: Detector, videos: Sequence[Frames], scored: Any, folder: Path
     drawn = jax.jit(detector.method.pictures)
     for kind in (frames.extremes, memory.matching, memory.queries_and_items):
         for picture, entry in kind(detector, drawn, videos, scored):
-            file = f"{entry['kind']}_{len(entries):02d}.png"
-            cv2.imwrite(str(folder / file), picture)
+            suffix = "png" if entry["kind"] in DRAWING else "jpg"
+            file = f"{entry['kind']}_{len(entries):02d}.{suffix}"
+            cv2.imwrite(str(folder / file), picture, [] if entry["kind"] in DRAWING else JPEG)
             entries.append({"file": file, **entry})
     (folder / "index.json").write_text(json.dumps(entries, indent=1))
+    timeline.keep(detector, videos, scored, entries, folder)
     return entries

@@ -15,7 +15,7 @@ from vad_jax.scoring import compiled
 from vad_jax.types import Batch
 
 HEIGHT = 240  # pixels of a panel
-_NUMBER = 6  # of each kind
+_NUMBER = 10  # of each kind
 _APART = 15  # frames between two pictures of one video
 _KINDS = (("hit", 1, -1), ("false_alarm", 0, -1), ("miss", 1, 1))  # label, and sign of the score
 
@@ -83,16 +83,21 @@ def batch_of(detector: Detector, video: Frames, frame: int) -> tuple[Batch, int]
     return batch, first
 
 
-def _panel(detector: Detector, drawn, video, frame: int) -> tuple[np.ndarray, float, float]:
-    """Frame, output and error side by side in BGR, and the range of the error's colours."""
+def map_of(detector: Detector, video: Frames, frame: int) -> tuple[Batch, np.ndarray | None]:
+    """The window of `batch_of`, and the frame's error map `[h, w]`; None if the method has none."""
     method, variables = detector.method, detector.variables
     spec = method.inputs
     batch, first = batch_of(detector, video, frame)
     _, scores = compiled(method, maps=True)(variables, method.start(variables), batch)
     reached = int(np.argmin(np.abs(np.asarray(spec.scored) * spec.stride + first - frame)))
-    error = np.asarray(scores.maps, np.float32)[0, reached]
-    images = drawn(variables, batch)
-    shown = [byte_image(np.asarray(images[name])[0], spec.colour) for name in ("target", "output")]
+    return batch, None if scores.maps is None else np.asarray(scores.maps, np.float32)[0, reached]
+
+
+def _panel(detector: Detector, drawn, video, frame: int) -> tuple[np.ndarray, float, float]:
+    """Frame, output and error side by side in BGR, and the range of the error's colours."""
+    batch, error = map_of(detector, video, frame)
+    images, colour = drawn(detector.variables, batch), detector.method.inputs.colour
+    shown = [byte_image(np.asarray(images[name])[0], colour) for name in ("target", "output")]
     low, high = 0.0, max(float(error.max()), 1e-12)
     heat = cv2.applyColorMap((error / high * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
     aspect = video.source_size[1] / video.source_size[0]

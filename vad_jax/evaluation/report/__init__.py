@@ -1,8 +1,8 @@
-"""The report: one self-contained page, made from a workdir's files alone.
+"""The report: self-contained pages, made from the files of workdirs alone.
 
 Source: evaluation.md section 10.
 """
 
-from vad_jax.evaluation.report.page import render
+from vad_jax.evaluation.report.page import render, render_comparison
 
-__all__ = ["render"]
+__all__ = ["render", "render_comparison"]

@@ -21,7 +21,7 @@ def roc(labels: np.ndarray, scores: np.ndarray) -> str:
     """
     hits, alarms = _counts(labels, scores)
     recall = np.concatenate([[0], hits / labels.sum()])
-    return _path(np.concatenate([[0], alarms / (~labels).sum()]), recall)
+    return path(np.concatenate([[0], alarms / (~labels).sum()]), recall)
 
 
 def precision_recall(labels: np.ndarray, scores: np.ndarray) -> str:
@@ -29,7 +29,7 @@ def precision_recall(labels: np.ndarray, scores: np.ndarray) -> str:
     hits, alarms = _counts(labels, scores)
     precision, recall = hits / (hits + alarms), hits / labels.sum()
     across = np.repeat(np.concatenate([[0], recall]), 2)[1:-1]
-    return _path(across, np.repeat(precision, 2))
+    return path(across, np.repeat(precision, 2))
 
 
 def histogram(labels: np.ndarray, scores: np.ndarray) -> dict[str, str]:
@@ -45,7 +45,7 @@ def histogram(labels: np.ndarray, scores: np.ndarray) -> dict[str, str]:
         share, _ = np.histogram(clipped[chosen], edges)
         heights = np.repeat(share / max(share.max(), 1), 2)
         across = np.repeat(np.linspace(0, 1, BINS + 1), 2)[1:-1]
-        paths[name] = _path(np.r_[0, across, 1], np.r_[0, heights, 0])
+        paths[name] = path(np.r_[0, across, 1], np.r_[0, heights, 0])
     return paths
 
 
@@ -57,7 +57,8 @@ def _counts(labels, scores):
     return hits, last + 1 - hits
 
 
-def _path(x, y) -> str:
+def path(x: np.ndarray, y: np.ndarray) -> str:
+    """A curve in 0..1 as a path in the box."""
     if len(x) > POINTS:
         along = np.concatenate([[0], np.cumsum(np.abs(np.diff(x)) + np.abs(np.diff(y)))])
         kept = np.unique(np.searchsorted(along, np.linspace(0, along[-1], POINTS)))

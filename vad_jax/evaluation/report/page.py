@@ -1,40 +1,33 @@
-"""From a workdir's files to `report.html`."""
+"""From a workdir's files to `report.html`, from several to one page that compares them."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from vad_jax.evaluation.comparison import Table
 from vad_jax.evaluation.controls import best_control
 from vad_jax.evaluation.files import PROTOCOLS, read_controls, read_metrics, read_scores
-from vad_jax.evaluation.report import curves, timeline
+from vad_jax.evaluation.published import published_auc
+from vad_jax.evaluation.report import alarms, bars, curves, pictures, timeline
 from vad_jax.evaluation.series import minmax
-from vad_jax.evaluation.tables import PLACES, TITLES, control_text, figure_text, mark, shown
-from vad_jax.types import DataError
+from vad_jax.evaluation.tables import PLACES, TITLES, control_text, figure_text, shown
 
-MEDIA = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
-KINDS = {
-    "hit": "Strongest hits",
-    "false_alarm": "Worst false alarms",
-    "miss": "Worst misses",
-    "matching": "Which items match, the strangest and the least strange frame",
-    "memory": "What the memory holds",
-}
-SHOWN = 12  # pictures of a kind
+PLACE = Path(__file__).parent
 
 
 def render(workdir: str | Path) -> Path:
     """Makes `report.html`: one page that asks nothing of the network.
 
     Args:
-      workdir: holds `scores.npz` and `metrics.json`, and perhaps `pictures/index.json`, a list of
-        `file` (inside `pictures/`), `kind` (one of `KINDS`), `caption`, and either `video`,
-        `frame`, `score`, `label` or a `title`.
+      workdir: holds `scores.npz` and `metrics.json`, and perhaps `pictures/` with `index.json`
+        (`pictures.cards`) and `timeline.json` (`pictures.clicks`).
 
     Returns:
       The path of the page.
@@ -42,29 +35,29 @@ def render(workdir: str | Path) -> Path:
     Raises:
       DataError: a file that is missing, damaged, or names a picture outside the workdir.
     """
-    import jinja2
-
     workdir = Path(workdir)
     scored, metrics = read_scores(workdir / "scores.npz"), read_metrics(workdir / "metrics.json")
     scored = read_controls(workdir / "controls.npz", scored)
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("report.html").render(
+    drawn = bars.of({"": metrics})
+    clicks = pictures.clicks(workdir / "pictures", scored)
+    script = (PLACE / "page.js").read_text(encoding="utf-8")
+    page = template("report.html").render(
         name=scored.meta.get("method", workdir.resolve().name),
         metrics=metrics,
         columns=shown(metrics),
-        head=_head(metrics),
+        bars=drawn,
+        published=_published(metrics, drawn["start"]),
         table=_table(metrics),
         places=_places(metrics),
+        regions=alarms.regions(metrics),
         controls=_controls(metrics),
         curves=_curves(scored, metrics),
+        alarms=alarms.facts(metrics),
         timelines=_timelines(scored, metrics),
-        pictures=_pictures(workdir / "pictures"),
+        clicks=clicks,
+        script=script,
+        script_hash=_policy(script) if clicks else "none",
+        pictures=pictures.cards(workdir / "pictures"),
         videos=[_video(video, shown(metrics)) for video in metrics["per_video"]],
         run=_rows(metrics["run"]),
         hashes={name: _sha256(workdir / name) for name in ("scores.npz", "metrics.json")},
@@ -74,40 +67,53 @@ def render(workdir: str | Path) -> Path:
     return path
 
 
-def _head(metrics):
-    """The micro AUC of both protocols as bars on one axis, in per cent of its width."""
-    rows = []
-    for protocol, variant in shown(metrics):
-        figure = metrics["protocols"][protocol][variant]["auc_micro"]
-        controls = metrics["controls"][protocol][variant]["auc_micro"]
-        best = best_control(controls)
-        rows.append(
-            {
-                "title": f"{protocol}, {variant}",
-                "protocol": protocol,
-                "text": figure_text(figure),
-                "why": figure.get("why"),
-                "mark": mark(metrics, protocol, variant),
-                "beaten": metrics["beats_controls"][protocol][variant]["auc_micro"],
-                "low": figure.get("low"),
-                "high": figure.get("high"),
-                "value": figure["value"],
-                "control": None if best is None else controls[best]["value"],
-            }
-        )
-    numbers = [row[key] for row in rows for key in ("low", "value", "control")]
-    least = min([0.5, *(number for number in numbers if number is not None)])
-    start = int(least * 10) / 10
-    for row in rows:
-        for key in ("low", "high", "value", "control"):
-            row[key] = None if row[key] is None else _share(row[key], start)
-    tenths = range(round(10 * start), 11)
-    ticks = [{"at": _share(tenth / 10, start), "text": str(10 * tenth)} for tenth in tenths]
-    return {"rows": rows, "ticks": ticks}
+def render_comparison(
+    path: str | Path,
+    runs: Mapping[str, Mapping[str, Any]],
+    tables: Sequence[Table],
+    *,
+    command: str,
+) -> Path:
+    """Makes one page of several runs, which asks nothing of the network; returns its path.
+
+    Args:
+      path: of the page.
+      runs: name → content of `metrics.json`.
+      tables: of the runs, as `comparison_tables` makes them.
+      command: which makes the page again.
+    """
+    page = template("comparison.html").render(
+        names=list(runs), bars=bars.of(runs), tables=tables, command=command, script_hash="none"
+    )
+    path = Path(path)
+    path.write_text(page, encoding="utf-8")
+    return path
 
 
-def _share(value, start):
-    return round(100 * (value - start) / (1 - start), 2)
+def template(name: str) -> Any:
+    """One of the page's templates; what goes in is text, never markup."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(PLACE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(name)
+
+
+def _policy(script: str) -> str:
+    """The only script that the page may run, as its content security policy names it."""
+    digest = hashlib.sha256(script.encode()).digest()
+    return f"sha256-{base64.b64encode(digest).decode('ascii')}"
+
+
+def _published(metrics, start):
+    """Published figures, where on the axis of the bars; none that lie before its start."""
+    rows = [row._asdict() for row in published_auc(metrics["data"]["set"])]
+    return [row | {"at": bars.share(row["value"] / 100, start)} for row in rows]
 
 
 def _table(metrics):
@@ -204,7 +210,10 @@ def _known(scored, videos):
 
 def _timelines(scored, metrics):
     paper, online = (scored.scores[f"{protocol}_raw"] for protocol in PROTOCOLS)
-    low, high = timeline.extent(online)
+    threshold = metrics["calibration"].get("threshold")
+    given = online if threshold is None else [*online, np.array([threshold])]
+    low, high = timeline.extent(given)
+    found = alarms.segments(scored, metrics)
     return [
         {
             "name": name,
@@ -212,6 +221,8 @@ def _timelines(scored, metrics):
             "text": f"{len(labels)} frames, {int((labels == 1).sum())} anomalous",
             "truth": timeline.shades(labels == 1),
             "unscored": timeline.shades(paper[i] != paper[i]),
+            "alarms": timeline.shades(found[i]),
+            "threshold": threshold is not None and timeline.level(threshold, low, high),
             "paper": timeline.line(paper[i], *timeline.extent([paper[i]])),
             "online": timeline.line(online[i], low, high),
         }
@@ -231,52 +242,6 @@ def _video(video, columns):
 
 def _percent(value):
     return "–" if value is None else f"{100 * value:.1f}"
-
-
-def _pictures(folder):
-    index = folder / "index.json"
-    if not index.is_file():
-        return []
-    try:
-        entries = json.loads(index.read_text(encoding="utf-8"))
-        groups = {
-            title: [entry for entry in entries if entry["kind"] == kind][:SHOWN]
-            for kind, title in KINDS.items()
-        }
-        cards = {
-            title: [_card(folder, entry) for entry in group] for title, group in groups.items()
-        }
-    except (ValueError, TypeError, KeyError) as error:
-        raise DataError(
-            f"{index} is no list of pictures ({error!r}). Each has file, video, frame, score, "
-            "label, kind and caption, or title; make them anew with `evaluate`."
-        ) from error
-    return [{"title": title, "cards": group} for title, group in cards.items() if group]
-
-
-def _card(folder, entry):
-    file = (folder / entry["file"]).resolve()
-    if not file.is_relative_to(folder.resolve()) or file.suffix.lower() not in MEDIA:
-        raise DataError(
-            f"{folder / 'index.json'} names {entry['file']!r}. A picture is a "
-            f"{', '.join(MEDIA)} file inside {folder}."
-        )
-    if not file.is_file():
-        raise DataError(f"There is no picture {file}, which {folder / 'index.json'} names.")
-    data = base64.b64encode(file.read_bytes()).decode("ascii")
-    card = {
-        "source": f"data:{MEDIA[file.suffix.lower()]};base64,{data}",
-        "caption": entry.get("caption", ""),
-    }
-    if "title" in entry:
-        return {**card, "title": entry["title"], "place": "", "about": ""}
-    truth = {1: "anomalous", 0: "normal"}.get(entry["label"], "label unknown")
-    return {
-        **card,
-        "title": entry["video"],
-        "place": f", frame {entry['frame']}",
-        "about": f"score {entry['score']:.3g}, {truth}",
-    }
 
 
 def _rows(run: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:

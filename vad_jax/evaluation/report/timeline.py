@@ -40,13 +40,27 @@ def line(scores: np.ndarray, low: float, high: float) -> str:
       low, high: scores at the box's lower and upper edge.
     """
     values, step = _peaks(scores)
-    y = HEIGHT * (1 - np.clip((values - low) / (high - low if high > low else 1.0), 0, 1))
+    y = _height(values, low, high)
     x = WIDTH * (np.arange(len(values)) + 0.5) * step / max(len(scores), 1)
     pieces = []
     for start, end in runs(~np.isnan(values)):
         points = [f"{x[i]:.1f},{y[i]:.1f}" for i in range(start, end)]
         pieces.append("M" + "L".join(points if len(points) > 1 else points * 2))
     return "".join(pieces)
+
+
+def level(score: float, low: float, high: float) -> str:
+    """The path of one score across the whole timeline; arguments as `line`'s.
+
+    >>> level(1.0, 0.0, 4.0)
+    'M0,75.0L1000,75.0'
+    """
+    y = _height(score, low, high)
+    return f"M0,{y:.1f}L{WIDTH},{y:.1f}"
+
+
+def _height(values, low, high):
+    return HEIGHT * (1 - np.clip((values - low) / (high - low if high > low else 1.0), 0, 1))
 
 
 def _peaks(scores):
