@@ -329,7 +329,7 @@ def test_a_rate_that_the_normal_video_is_too_short_for_is_refused(copied):
     found = evaluate(copied, false_alarms_per_hour=1.0)
     assert found["calibration"]["threshold"] is None
     assert found["calibration"]["hours_needed"] == pytest.approx(1)
-    assert "needs 1 hours of normal footage" in found["calibration"]["why"]
+    assert "needs 1 hours of normal footage, held are" in found["calibration"]["why"]
     assert found["events"]["recall"] is None
     assert "--false_alarms_per_hour=1.0" in found["run"]["command"]
 

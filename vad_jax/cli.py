@@ -11,6 +11,7 @@ import inspect
 import json
 import logging
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -184,7 +185,11 @@ def _stop(error: VadError) -> None:
 
 def command_line(module: str, given: dict[str, Any]) -> str:
     """The command that does the same again: what was given of its flags."""
-    written = (f"--{name}" if v is True else f"--{name}={v}" for name, v in given.items() if v)
+    written = (
+        f"--{name}" if v is True else f"--{name}={shlex.quote(str(v))}"
+        for name, v in given.items()
+        if v
+    )
     return f"python -m vad_jax.{module} " + " ".join(written)
 
 

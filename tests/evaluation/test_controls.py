@@ -1,9 +1,10 @@
 """Simple controls: their rules on small frames, their published table on Ped2."""
 
-import cv2
 import numpy as np
 import pytest
 
+from vad_jax.data.datasets import open_dataset
+from vad_jax.data.grey import grey_frames, mean_grey
 from vad_jax.evaluation import (
     auc_macro,
     auc_macro_padded,
@@ -119,36 +120,66 @@ def test_best_control_is_none_where_labels_are_of_one_class(labels):
     assert best_control(control_table(given, ones, ones, protocol="paper", replicates=5)) is None
 
 
-def grey(folder):
-    for video in sorted(folder.iterdir()):
-        yield (cv2.imread(str(f), cv2.IMREAD_GRAYSCALE) for f in sorted(video.iterdir()))
+RANDOM = (52.13, 48.98, 51.79, 49.56, 47.60, 52.16, 52.50, 51.29, 49.63, 50.43)
+WITHOUT_FIRST_FOUR = {  # 1,962 frames: micro, min–max
+    "frame index": (73.94, 74.65),
+    "position": (74.80, 74.65),  # min–max makes it the index
+    "mean absolute difference": (73.64, 84.98),
+    "mean squared difference": (79.79, 91.39),
+    "mean intensity": (100 - 75.87, 100 - 86.06),
+}
 
 
-def test_table_of_ped2(ped2_root):
-    total, number = 0, 0
-    for video in grey(ped2_root / "training" / "frames"):
-        for frame in video:
-            total, number = total + frame.astype(np.int64), number + 1
-    found = controls(grey(ped2_root / "testing" / "frames"), total / number)
-    lengths = {str(i): len(video) for i, video in enumerate(found["constant"])}
-    labels = list(read_labels(ped2_root / "labels" / "UCSDped2.m", lengths).values.values())
-    for name, expected in PED2.items():
-        own = found[name]
-        scaled = [minmax(video) for video in own]
-        values = (
-            auc_micro(labels, own),
-            auc_micro(labels, scaled),
-            auc_macro(labels, own).value,
-            auc_macro_padded(labels, own).value,
-        )
-        np.testing.assert_allclose(
-            100 * np.array(values), expected, rtol=0, atol=JPEG, err_msg=name
-        )
-    assert 100 * auc_micro(labels, found["random"]) == pytest.approx(52.13, abs=0.005)
+@pytest.fixture(scope="module")
+def ped2(ped2_root):
+    """Labels and controls of all 2,010 test frames, as `evaluate` makes them."""
+    dataset = open_dataset("ucsd_ped2", ped2_root)
+    frames = [grey_frames(source) for source in dataset.testing]
+    size = next(grey_frames(dataset.testing[0])).shape
+    found = controls(frames, mean_grey(dataset.training, size))
+    names = [source.name for source in dataset.testing]
+    lengths = dict(zip(names, map(len, found["constant"]), strict=True))
+    assert sum(lengths.values()) == 2010
+    return list(read_labels(dataset.labels, lengths).values.values()), found
 
-    first_four_off = [np.append([np.nan] * 4, v[4:]) for v in found["mean squared difference"]]
-    scaled = [minmax(video) for video in first_four_off]
+
+@pytest.mark.parametrize("name", PED2)
+def test_table_of_ped2(ped2, name):
+    labels, found = ped2
+    own = found[name]
+    values = (
+        auc_micro(labels, own),
+        auc_micro(labels, [minmax(video) for video in own]),
+        auc_macro(labels, own).value,
+        auc_macro_padded(labels, own).value,
+    )
+    np.testing.assert_allclose(100 * np.array(values), PED2[name], rtol=0, atol=JPEG)
+    turned = [-video for video in own]
+    reversed_ = (auc_micro(labels, turned), auc_macro(labels, turned).value)
+    np.testing.assert_allclose(reversed_, (1 - values[0], 1 - values[2]), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", WITHOUT_FIRST_FOUR)
+def test_table_of_ped2_without_the_first_four_frames(ped2, name):
+    labels, found = ped2
+    own = [np.append([np.nan] * 4, video[4:]) for video in found[name]]
+    values = auc_micro(labels, own), auc_micro(labels, [minmax(video) for video in own])
+    np.testing.assert_allclose(100 * np.array(values), WITHOUT_FIRST_FOUR[name], rtol=0, atol=JPEG)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_random_scores_of_ped2(ped2, seed):
+    labels, found = ped2
+    ends = np.cumsum([len(video) for video in labels])[:-1]
+    scores = np.split(np.random.default_rng(seed).random(2010), ends)
+    assert 100 * auc_micro(labels, scores) == pytest.approx(RANDOM[seed], abs=0.005)
+    if seed == 0:
+        assert auc_micro(labels, found["random"]) == auc_micro(labels, scores)
+
+
+def test_smoothing_helps_the_squared_difference_of_ped2(ped2):
+    labels, found = ped2
+    own = [np.append([np.nan] * 4, video[4:]) for video in found["mean squared difference"]]
     kernel = np.exp(-((np.arange(15) - 7) ** 2) / 8) / (2 * np.sqrt(2 * np.pi))
-    smoothed = [smooth(video, kernel, edges="nearest", causal=False) for video in scaled]
-    for scores, expected in ((first_four_off, 79.79), (scaled, 91.39), (smoothed, 93.01)):
-        assert 100 * auc_micro(labels, scores) == pytest.approx(expected, abs=JPEG)
+    smoothed = [smooth(minmax(v), kernel, edges="nearest", causal=False) for v in own]
+    assert 100 * auc_micro(labels, smoothed) == pytest.approx(93.01, abs=JPEG)

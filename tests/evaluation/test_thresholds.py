@@ -53,7 +53,7 @@ def test_short_footage_has_the_lowest_rate_that_it_reaches():
 def test_rate_that_is_asked_for_and_not_reached_is_refused_with_the_hours():
     found = threshold_of(footage(60), fps=FPS, rate_per_hour=1)
     assert found["threshold"] is None
-    assert "needs 1 hours of normal footage" in found["why"]
+    assert "needs 1 hours of normal footage, held are" in found["why"]
     assert found["hours"] == pytest.approx(240 / 3600)
     assert found["hours_needed"] == pytest.approx(1)
     assert threshold_of(footage(60), fps=FPS, rate_per_hour=20)["rate_per_hour"] == 20

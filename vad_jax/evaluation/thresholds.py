@@ -86,8 +86,8 @@ def threshold_of(
         found = calibrate(
             blocks.values, rate_per_hour=rate_per_hour, block_seconds=blocks.block_seconds
         )
-    except DataError as error:
-        return _none(str(error)) | about | _footage(blocks, rate_per_hour)
+    except DataError:  # the maxima are finite, so that there are too few of them
+        return _too_short(blocks, rate_per_hour) | about
     return (
         _row(found, blocks)
         | about
@@ -102,13 +102,16 @@ def _none(why):
     return {"threshold": None, "why": why}
 
 
-def _footage(blocks: BlockMaxima, rate_per_hour):
-    needed = footage_needed(rate_per_hour=rate_per_hour, block_seconds=blocks.block_seconds)
-    return {
-        "rate_per_hour": rate_per_hour,
-        "hours": blocks.values.size * blocks.block_seconds / 3600,
-        "hours_needed": needed.hours,
-    }
+def _too_short(blocks: BlockMaxima, rate_per_hour):
+    number, seconds = blocks.values.size, blocks.block_seconds
+    held = number * seconds / 3600
+    needed = footage_needed(rate_per_hour=rate_per_hour, block_seconds=seconds).hours
+    reached = lowest_rate(blocks=number, block_seconds=seconds)
+    why = (
+        f"a rate of {rate_per_hour:g} false alarms an hour needs {needed:.4g} hours of normal "
+        f"footage, held are {held:.4g} hours, enough for {reached:.4g} an hour or more"
+    )
+    return _none(why) | {"rate_per_hour": rate_per_hour, "hours": held, "hours_needed": needed}
 
 
 def _row(found: Calibration, blocks: BlockMaxima) -> dict[str, Any]:

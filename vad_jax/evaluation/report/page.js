@@ -34,7 +34,7 @@ function prepare(figure) {
       shown = { picture, which: make("b", "", words), about: make("span", "", words),
                 cursor: make("i", "cursor", plot) };
     }
-    shown.picture.src = kept.picture;
+    shown.picture.setAttribute("src", kept.picture);
     shown.picture.alt = "Frame " + kept.frame + " and its error map";
     shown.which.textContent = "frame " + kept.frame;
     shown.about.textContent = " · " + kept.about;

@@ -12,9 +12,9 @@ from vad_jax.types import DataError
 
 MEDIA = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
 KINDS = {
-    "hit": "Strongest hits",
-    "false_alarm": "Worst false alarms",
     "miss": "Worst misses",
+    "false_alarm": "Worst false alarms",
+    "hit": "Strongest hits",
     "matching": "Which items match, the strangest and the least strange frame",
     "memory": "What the memory holds",
 }
