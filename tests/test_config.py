@@ -304,6 +304,7 @@ INSIDE = {
     "precision": "bfloat16",
     "data.validation": ("15",),
     "data.on_bad_frame": "skip",
+    "data.exclude": "hf2vad",
     "init_from": "runs/before",
     "weights.compact": 0.5,
     "stages.train.batch_size": 8,
@@ -324,6 +325,15 @@ def test_what_changes_the_numbers_is_inside_the_hash(config, key):
     other.update_from_flattened_dict({key: INSIDE[key]})
     assert configs.digest(other, "data") != configs.digest(config, "data")
     assert len(configs.difference(other, config)) == 1
+
+
+def test_a_key_that_is_younger_than_a_run_leaves_its_hash_as_it_was(config):
+    older = config.to_dict()
+    del older["data"]["exclude"]
+    assert configs.digest(older, "data") == configs.digest(config, "data")
+    assert configs.recipe(older) == configs.recipe(config)
+    config.data.exclude = "hf2vad"
+    assert configs.recipe(older) != configs.recipe(config)
 
 
 def test_other_data_have_another_hash(config):

@@ -30,10 +30,14 @@ _OUTSIDE_HASH = (
     "checkpoint",
 )
 
+# Keys that are younger than the first runs, at the value that means what those did.
+_YOUNGER = {"data.exclude": None}
+
 _CHOICES = {
     "precision": ("float32", "bfloat16"),
     "data.backend": ("tf", "resident"),
     "data.on_bad_frame": ("error", "skip"),
+    "data.exclude": ("hf2vad",),
 }
 
 
@@ -51,6 +55,8 @@ def _shared() -> dict[str, Any]:
             "backend": "tf",  # or "resident": the frames lie on the device
             "cache": "~/.cache/vad_jax",  # decoded frames, memory-mapped
             "on_bad_frame": "error",
+            "exclude": config_dict.placeholder(str),  # "hf2vad": Avenue's training without its
+            # unclean frames; published figures train on everything
         },
         "evaluate_at_end": True,
         "init_from": config_dict.placeholder(str),  # an earlier workdir: start from its variables
@@ -197,8 +203,7 @@ def recipe(config: Mapping[str, Any]) -> str:
     """SHA-256 over what training and evaluation do, but for the seed: equal for repetitions."""
     flat = flatten(config)
     outside = (*_OUTSIDE_HASH, "seed")
-    kept = {key: value for key, value in flat.items() if not _within(key, outside)}
-    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(_kept(flat, outside), sort_keys=True).encode()).hexdigest()
 
 
 def _within(key: str, sections: Sequence[str]) -> bool:
@@ -207,7 +212,15 @@ def _within(key: str, sections: Sequence[str]) -> bool:
 
 def _hashed(flat: Mapping[str, Any]) -> dict[str, Any]:
     outside = (*_OUTSIDE_HASH, *module(flat["method"]).EVALUATION)
-    return {key: value for key, value in flat.items() if not _within(key, outside)}
+    return _kept(flat, outside)
+
+
+def _kept(flat: Mapping[str, Any], outside: Sequence[str]) -> dict[str, Any]:
+    return {
+        key: value
+        for key, value in flat.items()
+        if not _within(key, outside) and not (key in _YOUNGER and value == _YOUNGER[key])
+    }
 
 
 def to_json(config: ml_collections.ConfigDict) -> str:

@@ -6,9 +6,11 @@ import pytest
 import scipy.io
 from support import films
 
+from vad_jax import config as configs
+from vad_jax.data import splits, windows
 from vad_jax.data.datasets import avenue, open_dataset, truths
 from vad_jax.evaluation import read_labels, read_masks
-from vad_jax.types import DataError
+from vad_jax.types import ConfigError, DataError, InputSpec
 
 LENGTHS = {"01": 6, "02": 4, "10": 5}
 MASKED = {"01": [0, 1, 1, 0, 0, 1], "02": [0, 0, 0, 0], "10": [1, 1, 0, 0, 0]}
@@ -221,3 +223,71 @@ def test_another_layout_says_what_was_looked_for(tmp_path):
     (tmp_path / "testing_videos").mkdir()
     with pytest.raises(DataError, match=r"no video\. testing_videos/ holds nothing"):
         open_dataset("avenue", tmp_path)
+
+
+# Training without its unclean frames
+
+SPEC = InputSpec(
+    frames=3, sees=(0, 1), target=2, scored=(2,), height=8, width=8, channels=3, colour="bgr"
+)
+
+
+@pytest.fixture
+def settings(tmp_path, monkeypatch):
+    """`config.data` of a repacked set with two training videos, in one of which a span is noted."""
+    monkeypatch.setattr(avenue, "UNCLEAN", (("02", 4, 5, "running"), ("02", 9, 99, "running")))
+    root = tmp_path / "avenue"
+    write_frames(root / "training" / "frames" / "01", 6)
+    write_frames(root / "training" / "frames" / "02", 10, digits=3)
+    write_frames(root / "testing" / "frames" / "02", 10)
+    settings = configs.defaults("mnad").data
+    settings.update(name="avenue", root=str(root), cache=str(tmp_path / "cache"))
+    return settings
+
+
+def test_the_notes_name_483_frames_that_count_from_one():
+    spans = avenue.unclean()
+    assert spans == {
+        "02": (range(310, 521), range(770, 831)),
+        "04": (range(1459, 1510),),
+        "07": (range(740, 900),),
+    }
+    assert sum(len(span) for ranges in spans.values() for span in ranges) == 483
+
+
+def test_no_window_of_training_touches_a_frame_that_is_left_out(settings, caplog):
+    def firsts():
+        training, held_out = splits.training(splits.find(settings), settings, SPEC)
+        videos = [*training, *held_out]
+        return {v.name: windows.starts(SPEC, len(v), v.broken).tolist() for v in videos}
+
+    assert firsts() == {"01": [0, 1, 2, 3], "02": [0, 1, 2, 3, 4, 5, 6, 7]}
+    settings.exclude = "hf2vad"
+    assert firsts() == {"01": [0, 1, 2, 3], "02": [0, 5]}
+    assert "data.exclude=hf2vad leaves out frames of training: 4 of 10 in 02." in caplog.text
+    settings.validation = ("02",)
+    assert firsts()["02"] == [0, 5]
+    (test,) = splits.testing(splits.find(settings), settings, SPEC)
+    assert test.broken == ()
+
+
+def test_frames_to_leave_out_must_be_there(settings, monkeypatch):
+    settings.exclude = "hf2vad"
+    dataset = splits.find(settings)
+    for video, first, said in (("02", 11, "but it has 10"), ("04", 3, "there is no such video")):
+        monkeypatch.setattr(avenue, "UNCLEAN", ((video, first, 99, "running"),))
+        with pytest.raises(DataError, match=f"video {video} from frame {first} on, .*{said}"):
+            splits.training(dataset, settings, SPEC)
+
+
+def test_other_sets_have_no_frames_to_leave_out(settings):
+    settings.update(name="ucsd_ped2", exclude="hf2vad")
+    with pytest.raises(ConfigError, match=r"'ucsd_ped2' has no such frames.*hf2vad of avenue"):
+        splits.find(settings)
+
+
+def test_an_exclusion_that_does_not_exist_is_refused():
+    config = configs.defaults("mnad")
+    config.data.exclude = "hf3vad"
+    with pytest.raises(ConfigError, match=r"data\.exclude = 'hf3vad': must be one of hf2vad"):
+        configs.complete(config)

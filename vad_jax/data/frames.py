@@ -15,7 +15,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -42,7 +42,8 @@ class Frames:
     Attributes:
       name: of the video.
       array: uint8 `[F, H, W, c]`, memory-mapped; c is 1 where all channels are equal.
-      broken: positions that could not be read; the array holds zeros there.
+      broken: positions that no window may touch: what could not be read, where the array holds
+        zeros, and what training leaves out.
       source_size: (height, width) of the raw frames.
       channels: C, as delivered.
       digest: SHA-256 of the raw files' bytes.
@@ -66,8 +67,12 @@ class Frames:
         frames = np.asarray(self.array[np.asarray(index)])
         return np.broadcast_to(frames, (*frames.shape[:-1], self.channels))
 
+    def without(self, positions: Iterable[int]) -> Frames:
+        """The same video, some of its positions left out of every window."""
+        return replace(self, broken=tuple(sorted({*self.broken, *positions})))
+
     def stream(self) -> Iterator[np.ndarray | None]:
-        """The frames in order, uint8 `[H, W, C]`; None in the place of a broken one."""
+        """The frames in order, uint8 `[H, W, C]`; None in the place of one that is left out."""
         broken = set(self.broken)
         for i in range(len(self)):
             yield None if i in broken else self.read(i)

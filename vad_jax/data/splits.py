@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vad_jax.data.datasets import Dataset, open_dataset
-from vad_jax.data.folder import Source
+from vad_jax.data.datasets import NAMES, Dataset, exclusions, open_dataset
+from vad_jax.data.folder import Source, natural
 from vad_jax.data.frames import Frames, decode
 from vad_jax.types import ConfigError, DataError, InputSpec
 
@@ -19,8 +19,14 @@ def find(settings) -> Dataset:
     """The raw data that `config.data` names; what a user should see of it is logged.
 
     Raises:
-      ConfigError: no root is given.
+      ConfigError: no root is given, or the set has nothing that `data.exclude` names.
     """
+    if settings.exclude and settings.exclude not in exclusions(settings.name):
+        known = [f"{key} of {name}" for name in NAMES for key in exclusions(name)]
+        raise ConfigError(
+            f"data.exclude = {settings.exclude!r}: data.name = {settings.name!r} has no such "
+            f"frames. Known are {', '.join(known)}; otherwise leave the key unset."
+        )
     if settings.root is None:
         raise ConfigError("data.root is not set: give the folder with --config.data.root=FOLDER.")
     dataset = open_dataset(settings.name, settings.root, labels=settings.labels)
@@ -34,9 +40,11 @@ def find(settings) -> Dataset:
 def training(dataset: Dataset, settings, spec: InputSpec) -> tuple[list[Frames], list[Frames]]:
     """The training videos and those that `data.validation` holds out, decoded.
 
+    No window of either touches a frame that `data.exclude` names.
+
     Raises:
       ConfigError: a held-out name that is no training video, or nothing left to train on.
-      DataError: the data set has no training part.
+      DataError: the data set has no training part, or lacks a video of which frames are excluded.
     """
     if not dataset.training:
         raise DataError(
@@ -51,11 +59,37 @@ def training(dataset: Dataset, settings, spec: InputSpec) -> tuple[list[Frames],
             f"{', '.join(names)}."
         )
     videos = decoded(dataset.training, settings, spec)
+    if settings.exclude:
+        videos = _without(videos, settings.exclude, exclusions(dataset.name)[settings.exclude])
     held_out = [video for video in videos if video.name in settings.validation]
     rest = [video for video in videos if video.name not in settings.validation]
     if not rest:
         raise ConfigError("data.validation holds out every training video: nothing is left.")
     return rest, held_out
+
+
+def _without(
+    videos: Sequence[Frames], exclude: str, excluded: Mapping[str, Sequence[range]]
+) -> list[Frames]:
+    """The videos, some positions of some of them left out; a span ends where its video does."""
+    spans = {natural(name): ranges for name, ranges in excluded.items()}
+    lengths = {natural(video.name): len(video) for video in videos}
+    for name, ranges in excluded.items():
+        length, needed = lengths.get(natural(name), 0), max(span.start for span in ranges) + 1
+        if length < needed:
+            raise DataError(
+                f"data.exclude={exclude} leaves out frames of training video {name} from frame "
+                f"{needed} on, but {f'it has {length}' if length else 'there is no such video'}. "
+                "The frames are counted in the published videos: use those, or unset the key."
+            )
+    found, parts = [], []
+    for video in videos:
+        gone = [i for span in spans.get(natural(video.name), ()) for i in span if i < len(video)]
+        if gone:
+            parts.append(f"{len(gone)} of {len(video)} in {video.name}")
+        found.append(video.without(gone))
+    log.warning("data.exclude=%s leaves out frames of training: %s.", exclude, ", ".join(parts))
+    return found
 
 
 def testing(dataset: Dataset, settings, spec: InputSpec) -> list[Frames]:

@@ -22,6 +22,7 @@ __all__ = [
     "Published",
     "Source",
     "Truth",
+    "exclusions",
     "open_dataset",
     "published",
     "truths",
@@ -80,6 +81,11 @@ def published(dataset: Dataset) -> Published | None:
     if dataset.name == "ucf_crime":
         return ucf_crime.published(dataset.root)
     return None
+
+
+def exclusions(name: str) -> dict[str, dict[str, tuple[range, ...]]]:
+    """What may be left out of a set's training by `data.exclude`: its name → video → positions."""
+    return {"hf2vad": avenue.unclean()} if name == "avenue" else {}
 
 
 def _with_rate(dataset: Dataset) -> Dataset:

@@ -44,7 +44,7 @@ TESTING = (  # frames, anomalous by the masks, anomalous by the intervals
     (76, 53, 53),
 )
 DIFFERING = 441  # frames on which masks and intervals differ
-UNCLEAN = (  # HF2-VAD's notes: training video, first and last frame, what is seen
+UNCLEAN = (  # HF2-VAD's notes: training video, first and last frame from 1, what is seen
     ("02", 311, 521, "wrong direction"),
     ("02", 771, 831, "running"),
     ("04", 1460, 1510, "abnormal"),
@@ -110,10 +110,22 @@ def published() -> Published:
         anomalous={"labels": intervals, "masks": masks},
         disagreements={frozenset(("labels", "masks")): DIFFERING},
         remarks=tuple(
-            f"Training video {video} is not clean: frames {first} to {last}, {seen}."
+            f"Training video {video} is not clean: frames {first} to {last} (from 1), {seen}; "
+            "data.exclude=hf2vad leaves them out."
             for video, first, last, seen in UNCLEAN
         ),
     )
+
+
+def unclean() -> dict[str, tuple[range, ...]]:
+    """Training video → positions, from 0, that show what a test video would call anomalous.
+
+    Source: HF2-VAD's notes, read as 1-based with the last frame included, as all of the set's.
+    """
+    found: dict[str, tuple[range, ...]] = {}
+    for video, first, last, _ in UNCLEAN:
+        found[video] = (*found.get(video, ()), range(first - 1, last))
+    return found
 
 
 def _masks(root: Path, test: Path) -> Path | None:
