@@ -153,7 +153,7 @@ def test_the_command_says_by_its_exit_code_whether_all_is_right(root):
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout.splitlines()[-1])
     assert (figures["right"], figures["used"], figures["built"]) == (True, "labels.npy", None)
-    assert figures["splits"]["test"] == {"videos": 2, "frames": 12, "anomalous": 5}
+    assert figures["splits"]["test"] == {"videos": 2, "frames": 12, "anomalous": 5, "broken": 0}
     frame(root, 2).unlink()
     done = command(*given)
     assert done.returncode == 2
@@ -281,6 +281,26 @@ def test_a_file_that_is_no_frame_is_named_with_its_bytes(root, content, what):
         raise AssertionError(said(found))
     with pytest.raises(AssertionError, match=what):
         raise AssertionError(said(found))
+
+
+def test_skipped_frames_are_noted_and_counted_and_nothing_is_wrong(root, tmp_path):
+    for number in range(4):
+        frame(root, number, part="training").write_bytes(b"")
+    given = ("--data=folder", f"--root={root}", f"--out={tmp_path / 'built'}", "--size=64")
+    assert command(*given).returncode == 2
+    done = command(*given, "--on_bad_frame=skip", "--json")
+    assert done.returncode == 0, done.stderr
+    assert "Note: train 02: Video 02, frame 0: " in done.stdout
+    assert "Note: train 02: 4 frames cannot be read, 3 of them named here" in done.stdout
+    assert "train: 2 videos, 12 frames, 4 cannot be read" in done.stdout
+    figures = json.loads(done.stdout.splitlines()[-1])
+    about = json.loads((Path(figures["built"]) / "metadata.json").read_text())
+    assert about["skipped"] == {"train/02": [0, 1, 2, 3]}
+    for number in range(6):
+        frame(root, number, part="training").write_bytes(b"")
+    done = command(*given, "--on_bad_frame=skip")
+    assert done.returncode == 2
+    assert "Wrong: train 02: Video 02 has no frame that can be read" in done.stdout
 
 
 def test_many_broken_frames_are_counted_not_listed(root):
@@ -596,8 +616,10 @@ def test_the_real_ped2_is_right(ped2_root):
         "testing/masks",
     }
     figures = prepare.figures(found)
-    assert figures["splits"]["train"] == {"videos": 16, "frames": 2550, "anomalous": None}
-    assert figures["splits"]["test"] == {"videos": 12, "frames": 2010, "anomalous": 1648}
+    train, test = ((2550, 16, None), (2010, 12, 1648))
+    for split, (frames, videos, anomalous) in {"train": train, "test": test}.items():
+        expected = {"videos": videos, "frames": frames, "anomalous": anomalous, "broken": 0}
+        assert figures["splits"][split] == expected
     assert {row.agreeing for row in found.rows if row.split == "test"} == {(4, 4)}
     assert {(row.size, row.grey) for row in found.rows} == {((240, 360), True)}
     assert sum(row.masks for row in found.rows if row.split == "test") == 2010

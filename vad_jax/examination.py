@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from tqdm import tqdm
@@ -67,7 +68,12 @@ class Examined:
 
 
 def check(
-    name: str, root: str | Path, *, labels: str | Path | None = None, progress: bool = True
+    name: str,
+    root: str | Path,
+    *,
+    labels: str | Path | None = None,
+    on_bad_frame: Literal["error", "skip"] = "error",
+    progress: bool = True,
 ) -> Examined:
     """Opens a raw data set and examines it against what is published of it.
 
@@ -75,25 +81,33 @@ def check(
       name: as `data.name`.
       root: its folder.
       labels: the label source that is used instead of the one found.
+      on_bad_frame: as for `examine`.
       progress: whether a bar is shown.
 
     Raises:
       DataError: no folder, no known layout, or names that cannot be ordered.
     """
     dataset = open_dataset(name, root, labels=labels)
-    return examine(dataset, published_of(dataset), progress=progress)
+    return examine(dataset, published_of(dataset), on_bad_frame=on_bad_frame, progress=progress)
 
 
-def examine(dataset: Dataset, published: Published | None, *, progress: bool = True) -> Examined:
+def examine(
+    dataset: Dataset,
+    published: Published | None,
+    *,
+    on_bad_frame: Literal["error", "skip"] = "error",
+    progress: bool = True,
+) -> Examined:
     """Decodes every video, reads every label source, and compares all of it.
 
     Args:
       dataset: as `open_dataset` gives it.
       published: what to compare with, or None.
+      on_bad_frame: `error`: a frame that cannot be read is a fault; `skip`: it is noted.
       progress: whether a bar is shown.
     """
     began = time.perf_counter()
-    rows, faults = videos.rows(dataset, published, progress=progress)
+    rows, faults = videos.rows(dataset, published, on_bad_frame=on_bad_frame, progress=progress)
     found = Examined(dataset, published, rows, faults=faults)
     found.notes += published.remarks if published else ()
     _read_labels(found, progress=progress)

@@ -2,6 +2,7 @@
 
     python -m vad_jax.prepare --data=ucsd_ped2 --root=FOLDER --check [--labels=FILE]
     python -m vad_jax.prepare --data=ucsd_ped2 --root=FOLDER --out=FOLDER [--size=original|256|64]
+        [--on_bad_frame=error|skip]
 
 Prints one table (a line a split where all is right, else a line a video where something is not)
 and what is wrong. Exit code 0: all is right; 2: something is wrong, and nothing is built. The raw
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from absl import flags
 
@@ -37,6 +38,7 @@ def report(found: Examined) -> str:
         lines.append(
             f"{split}: {numbers['videos']} videos, {numbers['frames']} frames"
             + (f", {numbers['anomalous']} anomalous" if numbers["anomalous"] is not None else "")
+            + (f", {numbers['broken']} cannot be read" if numbers["broken"] else "")
         )
     others = [name for name in found.labels if name != found.used]
     beside = f"; beside it {', '.join(others)}" if others else ""
@@ -62,6 +64,7 @@ def _splits(found: Examined) -> dict[str, dict[str, int | None]]:
             "videos": len(rows),
             "frames": sum(row.frames for row in rows),
             "anomalous": sum(anomalous) if anomalous else None,
+            "broken": sum(row.broken for row in rows),
         }
     return totals
 
@@ -94,6 +97,7 @@ def build(
     *,
     size: str = "original",
     lossless: bool = False,
+    on_bad_frame: Literal["error", "skip"] = "error",
     progress: bool = True,
 ) -> Path:
     """Builds a set that was examined as records, or goes on where a build was interrupted.
@@ -103,6 +107,7 @@ def build(
       out: the folder of all built sets.
       size: `original`, `256` or `64`.
       lossless: whether frames of video files become PNG rather than JPEG of quality 95.
+      on_bad_frame: `error`, or `skip`: frames that cannot be read are in no record.
       progress: whether bars are shown.
 
     Returns:
@@ -130,6 +135,7 @@ def build(
         out=out,
         config=size + ("_intervals" if intervals else ""),
         lossless=lossless,
+        on_bad_frame=on_bad_frame,
         progress=progress,
     )
     return Path(built.data_dir)
@@ -146,11 +152,17 @@ def main() -> cli.Outcome:
             raise ConfigError(f"Give {what}: --{name}=…")
     if not given.check and not given.out:
         raise ConfigError("Say where the set is to be built, --out=FOLDER, or give --check.")
-    found = check(given.data, given.root, labels=given.labels)
+    found = check(given.data, given.root, labels=given.labels, on_bad_frame=given.on_bad_frame)
     print(report(found), flush=True)
     if given.check or not found.right:
         return cli.Outcome({**figures(found), "built": None}, exit_code=0 if found.right else 2)
-    built = build(found, given.out, size=given.size, lossless=given.lossless)
+    built = build(
+        found,
+        given.out,
+        size=given.size,
+        lossless=given.lossless,
+        on_bad_frame=given.on_bad_frame,
+    )
     print(f"Built: {built}")
     return cli.Outcome({**figures(found), "built": str(built)})
 
@@ -162,5 +174,11 @@ if __name__ == "__main__":
     flags.DEFINE_bool("check", False, "Only look: build nothing.")
     flags.DEFINE_string("out", None, "Folder of the built sets, unless --check is given.")
     flags.DEFINE_enum("size", "original", ["original", "256", "64"], "Size of the built frames.")
+    flags.DEFINE_enum(
+        "on_bad_frame",
+        "error",
+        ["error", "skip"],
+        "Whether a frame that cannot be read is wrong, or named, counted and left out.",
+    )
     flags.DEFINE_bool("lossless", False, "Frames of video files become PNG, not JPEG.")
     cli.run(main)

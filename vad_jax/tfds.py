@@ -11,6 +11,9 @@
     )
     sources["test"][0]["frames"]  # 128 frames, uint8 [64, 64, 3], RGB
 
+A frame that cannot be read ends the build; with `builder_kwargs={"on_bad_frame": "skip"}` it is in
+no record: one ends before it and the next begins behind it, as `first_frame` says.
+
 `tfds.load` reads TFRecord files and needs TensorFlow: add `builder_kwargs={"file_format":
 "tfrecord"}` when the set is built.
 """

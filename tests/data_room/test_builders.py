@@ -268,6 +268,66 @@ def test_an_interrupted_build_goes_on_without_encoding_finished_videos_again(
     assert not folder.exists()
 
 
+def test_a_frame_that_cannot_be_read_ends_a_record_and_its_truth_goes(ped2, build, tmp_path):
+    bad = {"01": (0, 3, 129), "02": (4,)}
+    good = encoded(build(ped2, out=tmp_path / "whole"))
+    for name, positions in bad.items():
+        for position in positions:
+            (ped2 / "testing/frames" / name / f"{position:03d}.jpg").write_bytes(b"")
+    rows = np.array([[0, 3, 1, 2, 3, 4], [0, 5, 5, 6, 7, 8]])
+    options = {"tracks": {"01": rows}.get, "on_bad_frame": "skip"}
+    builder = build(ped2, **options)
+    records = by_video(builder.as_data_source("test"))
+    spans = {
+        name: [(r["first_frame"], len(r["frames"])) for r in of] for name, of in records.items()
+    }
+    assert spans == {"01": [(1, 2), (4, 125)], "02": [(0, 4), (5, 4)]}
+    assert {r["video_frames"] for r in records["01"]} == {130}
+    for name, of in records.items():
+        for record in of:
+            frames = range(record["first_frame"], record["first_frame"] + len(record["frames"]))
+            assert record["label"] == [int(n % 5 == 0) for n in frames], name
+            masks = np.array(record["mask"])
+            assert masks.any((1, 2, 3)).tolist() == [n % 5 == 0 for n in frames]
+            lit = {int(n): masks[n - frames[0], 3].argmax() for n in frames if n % 5 == 0}
+            assert lit == {n: n % 20 for n in lit}, "a mask of another frame"
+    assert [list(r["tracks"]["frame"]) for r in records["01"]] == [[], [5]]
+    assert encoded(builder)[1] == (good[0] + good[1])[4:129]
+    assert builder.info.metadata["skipped"] == {"test/01": [0, 3, 129], "test/02": [4]}
+
+
+def test_a_bad_frame_is_an_error_unless_it_is_to_be_skipped(ped2, build, tmp_path):
+    bad = ped2 / "training" / "frames" / "01" / "002.jpg"
+    bad.write_bytes(b"")
+    with pytest.raises(DataError, match=r"01, frame 2: .*0 bytes.*on_bad_frame=skip"):
+        build(ped2)
+    sources = open_dataset("ucsd_ped2", ped2).training
+    how = {"size": None, "progress": False}
+    (video,) = staging.stage(sources, tmp_path / "s", on_bad_frame="skip", **how)
+    assert (video.frames, video.broken, video.runs) == (7, (2,), [(0, 2), (3, 7)])
+    with pytest.raises(DataError, match=r"01, frame 2: .*on_bad_frame=skip"):
+        staging.stage(sources, tmp_path / "s", **how)  # what was skipped before is not passed over
+
+
+def test_a_video_without_a_readable_frame_is_never_skipped(ped2, build):
+    for file in (ped2 / "training" / "frames" / "01").iterdir():
+        file.write_bytes(b"")
+    with pytest.raises(DataError, match=r"Video 01 has no frame that can be read: .*000\.jpg"):
+        build(ped2, on_bad_frame="skip")
+
+
+def test_masks_behind_a_bad_last_frame_are_counted(ped2, build):
+    (ped2 / "testing" / "frames" / "02" / "008.jpg").write_bytes(b"")
+    for number, said in ((8, "9 frames but 8 masks"), (10, "more masks than its 9 frames")):
+        masks = {"02": np.zeros((number, HEIGHT, WIDTH), bool)}
+
+        def given(name, masks=masks):
+            return iter(masks[name]) if name in masks else None
+
+        with pytest.raises(DataError, match=said):
+            build(ped2, on_bad_frame="skip", masks=given)
+
+
 def test_a_build_that_was_killed_while_copying_leaves_nothing(ped2, build, tmp_path):
     left = tmp_path / "built" / "vad_ucsd_ped2" / "64" / "incomplete.ABCDEF_1.0.0"
     left.mkdir(parents=True)
@@ -374,7 +434,7 @@ def test_shards_hold_all_records_once_and_in_order(ped2, tmp_path):
         open_dataset("ucsd_ped2", ped2).testing, tmp_path / "s", size=None, progress=False
     )
     chunks = records.chunks(videos)
-    size = videos[1].path.stat().st_size
+    size = videos[0].path.stat().st_size
     groups = records.shards(chunks, bytes_each=size)
     assert [len(group) for group in groups] == [2, 1]
     assert [chunk for group in groups for chunk in group] == chunks

@@ -43,6 +43,7 @@ class Row:
       anomalous: frames, by the labels that are used.
       agreeing: label sources that say what the used one says, and all that label the video.
       masks: how many there are.
+      broken: frames that cannot be read.
       verdict: the worst of what was found.
       faults: what is wrong, a sentence each.
       notes: what is not wrong, but to be known.
@@ -57,6 +58,7 @@ class Row:
     anomalous: int | None = None
     agreeing: tuple[int, int] | None = None
     masks: int | None = None
+    broken: int = 0
     verdict: Verdict = "ok"
     faults: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -79,7 +81,11 @@ class Seen(NamedTuple):
 
 
 def rows(
-    dataset: Dataset, published: Published | None, *, progress: bool = True
+    dataset: Dataset,
+    published: Published | None,
+    *,
+    on_bad_frame: Literal["error", "skip"] = "error",
+    progress: bool = True,
 ) -> tuple[list[Row], list[str]]:
     """A row a video of both splits, in order, those that are missing last; and what is wrong
     with the set as a whole.
@@ -87,6 +93,7 @@ def rows(
     Args:
       dataset: as opened.
       published: what to compare with, or None.
+      on_bad_frame: whether a frame that cannot be read is a fault (`error`) or noted (`skip`).
       progress: whether a bar is shown.
     """
     splits = (("train", dataset.training), ("test", dataset.testing))
@@ -100,6 +107,8 @@ def rows(
         here = [
             _row(split, source, seen[id(source)], known[split], published) for source in sources
         ]
+        for row, source in zip(here, sources, strict=True):
+            _broken(row, seen[id(source)], on_bad_frame)
         for row in here:
             if row.size and row.size != size:
                 row.blame("different", f"frame 0 is {_by(row.size)}, the set's are {_by(size)}")
@@ -124,10 +133,6 @@ def _row(split, source: Source, seen: Seen, part: Part | None, published: Publis
         row.blame("missing", gap)
     if seen.fault:
         row.blame("different", seen.fault)
-    for message in seen.broken[:SAID]:
-        row.blame("different", message)
-    if len(seen.broken) > SAID:
-        row.faults.append(f"{len(seen.broken)} frames cannot be read, {SAID} of them named here")
     if seen.note:
         row.notes.append(seen.note)
     if published and published.grey and seen.size and not seen.grey:
@@ -139,6 +144,19 @@ def _row(split, source: Source, seen: Seen, part: Part | None, published: Publis
             f"{LONGEST_WINDOW} frames)"
         )
     return row
+
+
+def _broken(row: Row, seen: Seen, on_bad_frame: str) -> None:
+    """What is said of frames that cannot be read."""
+    row.broken = len(seen.broken)
+    lines = list(seen.broken[:SAID])
+    if row.broken > SAID:
+        lines.append(f"{row.broken} frames cannot be read, {SAID} of them named here")
+    if on_bad_frame == "skip":
+        row.notes += lines
+        return
+    for line in lines:
+        row.blame("different", line)
 
 
 def _gap(source: Source) -> str | None:
@@ -216,6 +234,8 @@ def look(source: Source, *, each: Callable[[], object] = lambda: None) -> Seen:
     except DataError as error:  # two sizes, nothing readable, a decoder that died
         fault = str(error)
         frames = len(source.images) if source.images else frames
+    if size is None and not fault:
+        fault = f"Video {source.name} has no frame that can be read"
     return Seen(frames, size, grey and size is not None, tuple(broken), fault, decoded.note)
 
 

@@ -1,11 +1,13 @@
 """Records of a built set: chunks of consecutive frames with their truth, in plain values.
 
-They are already what is stored: who writes them only copies. Letters: F frames of a video, H W of
-a raw frame, R rows of tracks.
+They are already what is stored: who writes them only copies. A frame that could not be read is in
+no record, and neither is its truth: one ends before it and the next begins behind it.
+Letters: F frames of a video, H W of a raw frame, R rows of tracks.
 """
 
 from __future__ import annotations
 
+import collections
 import hashlib
 import itertools
 import json
@@ -44,24 +46,21 @@ class Known:
 
 
 class Chunk(NamedTuple):
-    """The frames of a record: at most `CHUNK` from `first` on, of the split's video `index`."""
+    """The frames of a record, `first` to `stop` (exclusive) of the split's video `index`."""
 
     video: Encoded
     index: int
     first: int
-
-    @property
-    def stop(self) -> int:
-        """The position after the last frame."""
-        return min(self.first + CHUNK, self.video.frames)
+    stop: int
 
 
 def chunks(videos: Iterable[Encoded]) -> list[Chunk]:
     """The records that a split will hold, in order of (video, first frame)."""
     return [
-        Chunk(video, index, first)
+        Chunk(video, index, first, min(first + CHUNK, stop))
         for index, video in enumerate(videos)
-        for first in range(0, video.frames, CHUNK)
+        for start, stop in video.runs
+        for first in range(start, stop, CHUNK)
     ]
 
 
@@ -86,7 +85,8 @@ def examples(records: Iterable[Chunk], known: Known) -> Iterator[tuple[str, dict
     for video, group in itertools.groupby(records, lambda chunk: chunk.video):
         part = list(group)
         labels, tracks = known.labels(video.name), known.tracks(video.name)
-        masks = _encoded_masks(video, known.masks(video.name), part[0].first)
+        at = part[0].first
+        masks = _encoded_masks(video, known.masks(video.name), at)
         pictures = video.pictures((chunk.first, chunk.stop) for chunk in part)
         for chunk, frames in zip(part, pictures, strict=True):
             record = {
@@ -98,12 +98,13 @@ def examples(records: Iterable[Chunk], known: Known) -> Iterator[tuple[str, dict
                 "frames": frames,
                 "label": [] if labels is None else labels[chunk.first : chunk.stop],
                 "class": known.classes(video.source) or "",
-                "mask": list(itertools.islice(masks, len(frames))),
+                "mask": list(itertools.islice(masks, chunk.stop - at))[chunk.first - at :],
                 "tracks": _columns(tracks, chunk),
             }
             yield f"{video.name}/{chunk.first}", record
-            if chunk.stop == video.frames and next(masks, None) is not None:
-                raise DataError(f"{video.name} has more masks than its {video.frames} frames.")
+            at = chunk.stop
+        if at == video.runs[-1][1]:
+            collections.deque(masks, maxlen=0)  # those of broken frames at the end are counted, too
 
 
 def check_known(known: Known, videos: Sequence[Encoded]) -> None:
@@ -159,7 +160,7 @@ def identity(
 def _share(chunk: Chunk) -> int:
     """Bytes of a chunk, as if all frames of its video were equally large."""
     size = chunk.video.path.stat().st_size
-    return size * (chunk.stop - chunk.first) // chunk.video.frames
+    return size * (chunk.stop - chunk.first) // (chunk.video.frames - len(chunk.video.broken))
 
 
 def _columns(tracks: np.ndarray | None, chunk: Chunk) -> dict[str, np.ndarray]:
@@ -174,13 +175,15 @@ def _encoded_masks(
     """The masks from a frame on as PNG of one bit; nothing where there are none."""
     if masks is None:
         return
-    position = first
-    for position, mask in enumerate(itertools.islice(masks, first, None), first + 1):
+    number = first
+    for number, mask in enumerate(itertools.islice(masks, first, None), first + 1):
+        if number > video.frames:
+            raise DataError(f"{video.name} has more masks than its {video.frames} frames.")
         if mask.shape != video.size:
             raise DataError(
-                f"{video.name}, frame {position - 1}: its mask has {by(mask.shape)} pixels, the "
+                f"{video.name}, frame {number - 1}: its mask has {by(mask.shape)} pixels, the "
                 f"frame {by(video.size)}. Masks belong to raw frames."
             )
         yield png((mask != 0).astype(np.uint8), one_bit=True)
-    if position < video.frames:
-        raise DataError(f"{video.name} has {video.frames} frames but {position} masks.")
+    if number < video.frames:
+        raise DataError(f"{video.name} has {video.frames} frames but {number} masks.")

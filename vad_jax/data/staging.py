@@ -17,8 +17,9 @@ import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -26,13 +27,15 @@ from tqdm import tqdm
 
 from vad_jax.data.decoder import Decoded, Picture, frame_rate
 from vad_jax.data.folder import Source
+from vad_jax.data.video import Unreadable
 from vad_jax.types import DataError
 
 log = logging.getLogger(__name__)
 
 JPEG_QUALITY = 95
-FORMAT = 1  # of a staged file; part of its name
+FORMAT = 2  # of a staged file; part of its name
 THREADS = 4  # each waits for a decoder of its own
+REMEDY = "Replace the file, or leave such frames out with on_bad_frame=skip."
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,8 @@ class Encoded:
     Attributes:
       source: the raw video.
       path: of the zip; its members are the pictures, named by their position.
-      frames: F.
+      frames: F, those included that could not be read.
+      broken: positions of those, which have no picture.
       size: (H, W) of the raw frames.
       fps: frames a second, 0 where unknown.
     """
@@ -50,6 +54,7 @@ class Encoded:
     source: Source
     path: Path
     frames: int
+    broken: tuple[int, ...]
     size: tuple[int, int]
     fps: float
 
@@ -57,6 +62,12 @@ class Encoded:
     def name(self) -> str:
         """The video's name."""
         return self.source.name
+
+    @property
+    def runs(self) -> list[tuple[int, int]]:
+        """The longest spans of pictures without a gap, start and stop."""
+        edges = [-1, *self.broken, self.frames]
+        return [(a + 1, b) for a, b in pairwise(edges) if b - a > 1]
 
     def pictures(self, spans: Iterable[tuple[int, int]]) -> Iterator[list[bytes]]:
         """The pictures of each span of frames, start and stop."""
@@ -72,6 +83,7 @@ def stage(
     size: tuple[int, int] | None,
     lossless: bool = False,
     fps: float | None = None,
+    on_bad_frame: Literal["error", "skip"] = "error",
     progress: bool = True,
 ) -> list[Encoded]:
     """Encodes every frame of some videos into a staging folder, or finds there what is done.
@@ -86,18 +98,21 @@ def stage(
       size: (height, width) to resize to, or None for the raw size.
       lossless: whether frames of video files become PNG, too.
       fps: frames a second where all videos have one rate; else the files' own.
+      on_bad_frame: `error`, or `skip` to name and leave out the frames that cannot be read.
       progress: whether a bar is shown.
 
     Raises:
-      DataError: a frame or a video that cannot be read, two sizes of frames, or no room.
+      DataError: a frame that cannot be read, unless such are skipped; a video that cannot be read,
+        two sizes of frames, or no room.
     """
+    strict = on_bad_frame == "error"
 
     def one(source: Source) -> Encoded:
         path = folder / f"{_key(source, size, lossless)}.zip"
-        done = _open(source, path)
+        done = _open(source, path, strict=strict)
         if done is None:
-            _write(source, path, size=size, lossless=lossless, fps=fps)
-            done = _open(source, path)
+            _write(source, path, size=size, lossless=lossless, fps=fps, strict=strict)
+            done = _open(source, path, strict=strict)
         return done
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -107,10 +122,17 @@ def stage(
             bar = tqdm(
                 answers, total=len(sources), desc="encoding", unit="video", disable=not progress
             )
-            return list(_of_one_size(bar))
+            videos = list(_of_one_size(bar))
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+    for video in videos:
+        if video.broken:
+            log.warning(
+                "Video %s: %d of %d frames cannot be read and are left out: %s.",
+                video.name, len(video.broken), video.frames, ", ".join(map(str, video.broken)),
+            )  # fmt: skip
+    return videos
 
 
 def check_room(folder: Path) -> None:
@@ -170,7 +192,7 @@ def _key(source: Source, size: tuple[int, int] | None, lossless: bool) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
 
 
-def _open(source: Source, path: Path) -> Encoded | None:
+def _open(source: Source, path: Path, *, strict: bool) -> Encoded | None:
     if not path.exists():
         return None
     try:
@@ -180,7 +202,16 @@ def _open(source: Source, path: Path) -> Encoded | None:
         log.warning("Encoding %s again: its staged file is damaged (%s).", source.name, error)
         path.unlink()
         return None
-    return Encoded(source, path, about["frames"], tuple(about["size"]), about["fps"])
+    if strict and about["faults"]:
+        raise DataError(f"{about['faults'][0]} {REMEDY}")
+    return Encoded(
+        source,
+        path,
+        frames=about["frames"],
+        broken=tuple(about["broken"]),
+        size=tuple(about["size"]),
+        fps=about["fps"],
+    )
 
 
 def _write(source: Source, path: Path, **options: Any) -> None:
@@ -200,20 +231,31 @@ def _write_pictures(
     size: tuple[int, int] | None,
     lossless: bool,
     fps: float | None,
+    strict: bool,
 ) -> None:
     if fps is None:
         fps = frame_rate(source.file) if source.file else None
-    raw, count = None, 0
+    raw, count, broken, faults = None, 0, [], []
     try:
         with zipfile.ZipFile(path, "w") as file:
-            for picture in Decoded(source, colour="bgr", size=size):
+            for count, picture in enumerate(Decoded(source, colour="bgr", size=size), 1):
+                position = count - 1
                 if isinstance(picture, DataError):
-                    raise picture
-                image = source.images[count] if source.images is not None else None
-                file.writestr(_member(count), _encode(picture, image, lossless=lossless))
-                raw, count = picture.source_size, count + 1
-            about = {"frames": count, "size": raw, "fps": fps or 0.0}
-            file.writestr("about.json", json.dumps(about))
+                    if strict:
+                        raise DataError(f"{picture} {REMEDY}")
+                    broken.append(position)
+                    faults.append(str(picture))
+                    continue
+                image = source.images[position] if source.images is not None else None
+                file.writestr(_member(position), _encode(picture, image, lossless=lossless))
+                raw = picture.source_size
+            if raw is None:
+                raise Unreadable(
+                    f"Video {source.name} has no frame that can be read"
+                    f"{f': {faults[0]}' if faults else '.'} Take it and its labels out of the set."
+                )
+            about = {"frames": count, "broken": broken, "faults": faults, "size": raw}
+            file.writestr("about.json", json.dumps(about | {"fps": fps or 0.0}))
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise

@@ -15,7 +15,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -74,7 +74,9 @@ def features() -> tfds.features.FeaturesDict:
             "first_frame": tfds.features.Scalar(np.int32, doc="0-based"),
             "video_frames": tfds.features.Scalar(np.int32, doc="of the whole video"),
             "fps": tfds.features.Scalar(np.float32, doc="frames a second, 0 where unknown"),
-            "frames": tfds.features.Sequence(tfds.features.Image()),
+            "frames": tfds.features.Sequence(
+                tfds.features.Image(), doc="consecutive: at most 128, none that cannot be read"
+            ),
             "label": tfds.features.Sequence(np.uint8),
             "class": tfds.features.Text(doc="of the whole video"),
             "mask": tfds.features.Sequence(
@@ -91,6 +93,8 @@ class VideoBuilder(ShardBasedBuilder, skip_registration=True):
     Args:
       file_format: of a set that is not built yet: `array_record` where none is given.
       lossless: whether frames of video files become PNG rather than JPEG of quality 95.
+      on_bad_frame: `error`, or `skip`: frames that cannot be read are in no record, nor are their
+        labels; `info.metadata["skipped"]` names them.
       progress: whether bars are shown.
       options: `data_dir`, `config` and `version`, as for every builder.
     """
@@ -104,10 +108,14 @@ class VideoBuilder(ShardBasedBuilder, skip_registration=True):
         *,
         file_format: str | None = None,
         lossless: bool = False,
+        on_bad_frame: Literal["error", "skip"] = "error",
         progress: bool = True,
         **options: Any,
     ):
+        if on_bad_frame not in ("error", "skip"):
+            raise ConfigError(f"on_bad_frame is error or skip, not {on_bad_frame!r}.")
         self._lossless, self._progress = lossless, progress
+        self._on_bad_frame = on_bad_frame
         super().__init__(file_format=file_format, **options)
         if file_format is None and not self.is_prepared():
             self.info.set_file_format("array_record", override=True)
@@ -181,6 +189,12 @@ class VideoBuilder(ShardBasedBuilder, skip_registration=True):
             label_source=dataset.labels and dataset.labels.name,
             size=list((training + test)[0].size),
             lossless=self._lossless,
+            skipped={
+                f"{split}/{video.name}": list(video.broken)
+                for split, part in videos.items()
+                for video in part
+                if video.broken
+            },
             notes=list(dataset.notes),
         )
         chunks = {split: records.chunks(part) for split, part in videos.items()}
@@ -207,6 +221,7 @@ class VideoBuilder(ShardBasedBuilder, skip_registration=True):
             size=self.builder_config.size,
             lossless=self._lossless,
             fps=dataset.fps,
+            on_bad_frame=self._on_bad_frame,
             progress=self._progress,
         )
         rest = iter(encoded)
@@ -234,6 +249,7 @@ def build(
     out: str | Path,
     config: str = "original",
     lossless: bool = False,
+    on_bad_frame: Literal["error", "skip"] = "error",
     progress: bool = True,
 ) -> tfds.core.DatasetBuilder:
     """Builds a set from a raw folder and its truth, or goes on where a build was interrupted.
@@ -248,6 +264,7 @@ def build(
       out: the folder of all built sets; this one goes to `vad_NAME/CONFIG/1.0.0` in it.
       config: `original`, `256` or `64`; `…_intervals` if the labels are Avenue's intervals.
       lossless: whether frames of video files become PNG rather than JPEG of quality 95.
+      on_bad_frame: as for `VideoBuilder`.
       progress: whether bars are shown.
 
     Returns:
@@ -265,7 +282,13 @@ def build(
         )
     known = Known(labels, masks, tracks, classes)
     builder = _Given(
-        dataset, known, data_dir=out, config=config, lossless=lossless, progress=progress
+        dataset,
+        known,
+        data_dir=out,
+        config=config,
+        lossless=lossless,
+        on_bad_frame=on_bad_frame,
+        progress=progress,
     )
     if builder.is_prepared():
         raise DataError(
