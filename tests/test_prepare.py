@@ -398,6 +398,19 @@ def test_masks_of_more_than_two_values_name_frame_and_values(root):
     assert any("Masks saved as JPEG" in fault for fault in faults)
 
 
+@pytest.mark.parametrize(
+    "masks", [b"", b"\x93NUMPY", np.zeros((6, *SIZE, 3)), np.array([None] * 6)]
+)
+def test_an_array_that_holds_no_masks_is_named(root, masks):
+    for path in (root / "masks" / "02").iterdir():
+        path.unlink()
+    path = root / "masks" / "02.npy"
+    path.write_bytes(masks) if isinstance(masks, bytes) else np.save(path, masks, allow_pickle=True)
+    assert row(examined(root), "02").faults == [
+        f"{path} is no whole array of masks, [F, H, W]: replace it"
+    ]
+
+
 def test_missing_masks_are_counted(root):
     (root / "masks" / "02" / "005.png").unlink()
     found = examined(root)

@@ -26,7 +26,7 @@ from vad_jax.data.folder import natural
 from vad_jax.evaluation import read_labels
 from vad_jax.evaluation.agreement import compare
 from vad_jax.evaluation.labels import digest
-from vad_jax.evaluation.masks import MaskFacts, mask_facts, mask_place
+from vad_jax.evaluation.masks import MaskFacts, mask_facts, mask_place, no_masks
 from vad_jax.evaluation.temporal import read_annotations
 from vad_jax.types import DataError
 
@@ -180,7 +180,7 @@ def _read_masks(
         place = mask_place(folder, row.video)
         if place is None:
             if masked is None or natural(row.video) in masked:
-                row.blame("missing", f"it has no masks in {folder}")
+                row.blame("missing", no_masks(folder, row.video))
             continue
         try:
             facts = mask_facts(folder, row.video)

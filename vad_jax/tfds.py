@@ -79,10 +79,10 @@ def _tracks(file: Path) -> np.ndarray | None:
     """Rows `track, frame, x0, y0, x1, y1` of a file, or None where there is no file."""
     if not file.is_file():
         return None
-    if not file.read_text().strip():
-        return np.zeros((0, 6), np.int64)
     try:
-        rows = np.loadtxt(file, delimiter=",", ndmin=2)
+        if not file.read_text(encoding="utf-8-sig").strip():
+            return np.zeros((0, 6), np.int64)
+        rows = np.loadtxt(file, delimiter=",", ndmin=2, encoding="utf-8-sig")
     except ValueError as error:
         raise DataError(f"{file} holds no rows of numbers ({error}).") from None
     if rows.shape[1] != 6:

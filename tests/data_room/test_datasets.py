@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import cv2
@@ -192,6 +193,13 @@ def test_two_videos_of_one_name_are_an_error(tmp_path):
         open_dataset("folder", tmp_path)
 
 
+def test_two_videos_of_one_number_are_an_error(tmp_path):
+    for name in ("cam1/2", "cam01/02"):
+        write_images(tmp_path / name, ["0.png"])
+    with pytest.raises(DataError, match=r"cam01/02/ and cam1/2/.*leading zeros"):
+        open_dataset("folder", tmp_path)
+
+
 def test_unknown_files_are_named_and_junk_is_not(folder):
     video = folder / "testing" / "frames" / "b"
     for name in ("notes.docx", ".hidden", "0.png~", "1.png.part", "x.tmp"):
@@ -210,6 +218,51 @@ def test_links_that_leave_the_root_are_refused(folder, tmp_path):
     link.unlink()
     link.symlink_to(folder / "testing" / "frames" / "b")
     assert names(open_dataset("folder", folder).testing) == ["b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("link", "target", "said"),
+    [
+        ("testing/frames/again", "..", "link to .*testing, which holds it"),
+        ("testing/frames/again", ".", "link to .*frames, which holds it"),
+        ("testing/frames/none", "nowhere", "link to nowhere, which is not there"),
+        ("testing/frames/b/2.png", "2.png", r"link to 2\.png, which is not there"),
+        ("testing/frames/b/2.png", "gone.png", r"link to gone\.png, which is not there"),
+        ("masks/b", "../../elsewhere", r"masks/b is a link to .*elsewhere, outside"),
+        ("masks/c/0.png", "../../../elsewhere/0.png", r"0\.png is a link to .*0\.png, outside"),
+        ("labels/b.npy", "../../elsewhere/0.png", r"b\.npy is a link to .*0\.png, outside"),
+        ("labels.npy", "../elsewhere/0.png", r"labels\.npy is a link to .*0\.png, outside"),
+    ],
+)
+def test_links_that_lead_back_or_nowhere_or_outside_are_refused(
+    folder, tmp_path, link, target, said
+):
+    write_images(tmp_path / "elsewhere", ["0.png"])
+    (folder / link).parent.mkdir(parents=True, exist_ok=True)
+    (folder / link).symlink_to(target)
+    with pytest.raises(DataError, match=said):
+        open_dataset("folder", folder)
+
+
+def test_two_links_that_hold_each_other_are_refused(folder):
+    frames = folder / "testing" / "frames"
+    for name, other in (("x", "y"), ("y", "x")):
+        (frames / name).mkdir()
+        (frames / name / "to").symlink_to(frames / other)
+    with pytest.raises(DataError, match=r"to is a link to .*, which holds it"):
+        open_dataset("folder", folder)
+
+
+@pytest.mark.parametrize("name", [b"a\xff", b"a\nb"])
+def test_names_that_are_no_text_are_refused(folder, name):
+    odd = Path(os.fsdecode(os.fsencode(folder / "testing" / "frames") + b"/" + name))
+    try:
+        odd.mkdir()
+    except OSError:
+        pytest.skip("this file system has no such names")
+    with pytest.raises(DataError, match="rename it, a name must be text") as error:
+        open_dataset("folder", folder)
+    str(error.value).encode()
 
 
 def test_labels_of_a_folder_are_the_first_form_present(folder):

@@ -157,6 +157,12 @@ def test_a_bad_line_of_a_list_is_named(root, line, said):
         open_dataset("ucf_crime", root)
 
 
+def test_a_list_that_is_no_text_is_named(root):
+    (lists(root) / "Anomaly_Train.txt").write_bytes(b"\xff\xfeA\0")
+    with pytest.raises(DataError, match=r"Anomaly_Train\.txt is no text in UTF-8"):
+        open_dataset("ucf_crime", root)
+
+
 def test_without_lists_or_films_it_says_what_was_looked_for(root, tmp_path):
     (tmp_path / "empty").mkdir()
     for name in ucf_crime.LISTS:
@@ -191,6 +197,7 @@ BAD = [
     ("Arson011_x264.mp4  Arson  150  420  680  1267  3", "has 7 fields"),
     ("Arson011_x264.mp4  Arson  1.5  3  -1  -1", r"has '1\.5' where a frame number belongs"),
     ("Arson011_x264.mp4  Arson  a  3  -1  -1", "has 'a'"),
+    (f"Arson011_x264.mp4  Arson  1  {'9' * 5000}  -1  -1", "has '9999"),
     ("Arson011_x264.mp4  Arson  5  3  -1  -1", "an interval from 5 to 3"),
     ("Arson011_x264.mp4  Arson  0  0  -1  -1", "an interval from 0 to 0"),
     ("Arson011_x264.mp4  Arson  -1  3  -1  -1", "an interval from -1 to 3"),

@@ -207,7 +207,9 @@ def test_pickles_are_refused_and_never_loaded(tmp_path):
 
     np.save(tmp_path / "labels.npy", np.array([Trap()], object), allow_pickle=True)
     (tmp_path / "raw.npy").write_bytes(pickle.dumps(Trap()))
-    for name in ("labels.npy", "raw.npy"):
+    np.savez(tmp_path / "archive.npz", JOINED)
+    (tmp_path / "archive.npz").rename(tmp_path / "archive.npy")
+    for name in ("labels.npy", "raw.npy", "archive.npy"):
         with pytest.raises(DataError, match=rf"{name} is no plain array"):
             read_labels(tmp_path / name, LENGTHS)
 
@@ -265,6 +267,34 @@ def test_bad_row_of_a_csv_is_named(tmp_path, line, said):
         read_labels(tmp_path, LENGTHS)
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("labels.csv", b"video,start,end\nTest001,1,\xff\n", r"byte 26 is 0xff\. Save it as UTF-8"),
+        ("labels.csv", "video,start,end\n".encode("utf-16"), "no text in UTF-8"),
+        ("labels.csv", b"video,start,end\n" + b"0" * 200_000 + b",1,3", "no table of commas"),
+        ("labels.csv", b"video,start,end\nTest001,1," + b"9" * 5_000, "line 2 has '999"),
+        (
+            "set.m",
+            b"T{end+1}.gt_frame = [1:" + b"9" * 5_000 + b"]\nT{end+1}.gt_frame = [1]" * 2,
+            "line 1",
+        ),
+        ("Temporal_Anomaly_Annotation.txt", b"\xff", "no text in UTF-8"),
+    ],
+)
+def test_texts_that_cannot_be_read_are_named(tmp_path, name, content, said):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=rf"{name}.*{said}"):
+        read_labels(tmp_path, LENGTHS)
+
+
+def test_tracks_that_are_no_text_are_named(tmp_path):
+    for name in LENGTHS:
+        (tmp_path / f"{name}.txt").write_bytes(b"0,1,\xe9")
+    with pytest.raises(DataError, match=r"Test001\.txt is no text in UTF-8"):
+        read_labels(tmp_path, LENGTHS)
+
+
 def test_csv_without_its_header_is_refused(tmp_path):
     (tmp_path / "labels.csv").write_text("Test001,0,3\n")
     with pytest.raises(DataError, match="header `video,start,end`"):
@@ -302,6 +332,30 @@ def test_intervals_beyond_the_video_are_refused(tmp_path):
 def test_mat_file_of_another_set_is_refused(tmp_path):
     with pytest.raises(DataError, match="labels 3 videos in `gt`, but there are 2"):
         read_labels(as_mat(tmp_path), {"a": 6, "b": 5})
+
+
+@pytest.mark.parametrize("content", [[[1e300], [1e301]], [[np.inf], [np.inf]], [[np.nan], [2]]])
+def test_intervals_that_are_no_frames_are_refused(tmp_path, content):
+    scipy.io.savemat(tmp_path / "set.mat", {"gt": boxed(np.array(content), *[[[1], [2]]] * 2)})
+    with pytest.raises(DataError, match=r"a cell of shape \(2, 1\) for Test001. Expected whole"):
+        read_labels(tmp_path, LENGTHS)
+
+
+def boxed(*values):
+    found = np.empty((1, len(values)), object)
+    for at, value in enumerate(values):
+        found[0, at] = value
+    return found
+
+
+def test_cells_within_cells_are_unwrapped_where_each_holds_one(tmp_path):
+    one = np.array([[1], [2]])
+    scipy.io.savemat(tmp_path / "set.mat", {"gt": boxed(boxed(one), boxed(boxed(one)), one)})
+    found = read_labels(tmp_path, LENGTHS).values
+    assert [labels.sum() for labels in found.values()] == [2, 2, 2]
+    scipy.io.savemat(tmp_path / "set.mat", {"gt": boxed(boxed(one), boxed(one, one), one)})
+    with pytest.raises(DataError, match="a cell for Test002 that holds no numbers"):
+        read_labels(tmp_path, LENGTHS)
 
 
 def test_damaged_mat_file_is_named(tmp_path):

@@ -6,7 +6,9 @@ Only names are looked at here; nothing is decoded and nothing is written.
 from __future__ import annotations
 
 import logging
+import os
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -98,17 +100,23 @@ class Walk:
     notes: list[str] = field(default_factory=list)
 
     def entries(self, folder: Path) -> list[Path]:
-        """The entries of a folder in natural order, junk left out."""
+        """The entries of a folder in natural order, junk left out.
+
+        Raises:
+          DataError: a link that leaves the root, leads nowhere or leads back; a name that is no
+            text.
+        """
         kept = []
         for entry in folder.iterdir():
             if is_junk(entry.name):
                 self.ignored += 1
                 continue
-            if entry.is_symlink() and not entry.resolve().is_relative_to(self.root.resolve()):
+            if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in entry.name):
                 raise DataError(
-                    f"{entry} is a link to {entry.resolve()}, outside {self.root}. "
-                    "Put the files themselves there, or give the folder that holds both."
+                    f"{str(entry)!a}: rename it, a name must be text (UTF-8) without control "
+                    "characters."
                 )
+            check_link(entry, self.root)
             kept.append(entry)
         return sorted(kept, key=lambda entry: (natural(entry.name), entry.name))
 
@@ -123,13 +131,13 @@ class Walk:
           DataError: two videos of one name, two images of one number, or a link that leaves.
         """
         found = sorted(self._below(folder, folder, skip), key=lambda s: (natural(s.name), s.name))
-        names: dict[str, Source] = {}
+        names: dict[tuple[str | int, ...], Source] = {}
         for source in found:
-            other = names.setdefault(source.name.casefold(), source)
+            other = names.setdefault(natural(source.name.casefold()), source)
             if other is not source:
                 raise DataError(
                     f"{folder} holds two videos of one name: {_where(other)} and {_where(source)}. "
-                    "Names must differ in more than case and suffix: rename one."
+                    "Names must differ in more than case, suffix and leading zeros: rename one."
                 )
         return tuple(found)
 
@@ -215,6 +223,43 @@ def first_missing(source: Source, *, first: int, frames: int) -> str | None:
     present = {_number(path) for path in source.images}
     absent = next((n for n in range(first, first + frames) if n not in present), None)
     return None if absent is None else _renumbered(source.images[0], absent)
+
+
+def check_link(entry: Path, root: Path) -> None:
+    """Raises DataError if an entry is a link that leaves the root, leads nowhere or leads back."""
+    if not entry.is_symlink():
+        return
+    try:
+        target = entry.resolve(strict=True)
+    except (OSError, RuntimeError):  # the latter for links in a ring
+        raise DataError(
+            f"{entry} is a link to {entry.readlink()}, which is not there. Put the file itself "
+            "there, or remove the link."
+        ) from None
+    if not target.is_relative_to(root.resolve()):
+        raise DataError(
+            f"{entry} is a link to {target}, outside {root}. "
+            "Put the files themselves there, or give the folder that holds both."
+        )
+    holders = [parent for parent in entry.parents if parent.is_relative_to(root)]
+    if any(parent.resolve().is_relative_to(target) for parent in holders):
+        raise DataError(
+            f"{entry} is a link to {target}, which holds it: its videos would be there again and "
+            "again. Remove the link."
+        )
+
+
+def check_links(place: Path, root: Path) -> None:
+    """Raises DataError for a link to the outside at or below a place of truth within a root."""
+    if not place.is_relative_to(root):
+        return  # found beside the root, or named by the user
+    for entry in (*reversed(place.parents), place):
+        if entry != root and entry.is_relative_to(root):
+            check_link(entry, root)
+    for folder, folders, files in os.walk(place):
+        for name in (*folders, *files):
+            if not is_junk(name):
+                check_link(Path(folder, name), root)
 
 
 def check_root(root: Path) -> None:

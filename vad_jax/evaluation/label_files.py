@@ -8,14 +8,27 @@ unpickled.
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from vad_jax.evaluation.masks import ADVICE, mask_place, read_masks
+from vad_jax.evaluation.masks import ADVICE, bare, mask_place, read_masks
 from vad_jax.types import DataError
+
+
+def read_text(file: Path) -> str:
+    """A text file as it is. Raises DataError where it is not UTF-8."""
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as lines:
+            return lines.read()
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{file} is no text in UTF-8: byte {error.start} is {error.object[error.start]:#04x}. "
+            "Save it as UTF-8."
+        ) from None
 
 
 def read_array(file: Path, lengths: Mapping[str, int]) -> dict[str, np.ndarray]:
@@ -49,7 +62,15 @@ def read_csv(
 ) -> dict[str, np.ndarray]:
     """Rows `video,start,end[,class]`: 0-based, end exclusive; a video without a row is normal."""
     labels = {name: np.zeros(length, np.uint8) for name, length in lengths.items()}
-    with open(file, newline="", encoding="utf-8-sig") as lines:
+    try:
+        _mark_rows(labels, file, lengths, fps)
+    except csv.Error as error:
+        raise DataError(f"{file} is no table of commas ({error}).") from None
+    return labels
+
+
+def _mark_rows(labels, file, lengths, fps):
+    with io.StringIO(read_text(file), newline="") as lines:
         rows = csv.reader(lines)
         header = [field.strip() for field in next(rows, [])]
         if header not in (["video", "start", "end"], ["video", "start", "end", "class"]):
@@ -77,13 +98,12 @@ def read_csv(
                     f"{lengths[name]} frames. Write 0-based frames with start < end ≤ length."
                 )
             labels[name][start:end] = 1
-    return labels
 
 
 def _frame(field, name, fps, where):
-    if re.fullmatch(r"\d+", field):
+    if re.fullmatch(r"\d{1,18}", field):
         return int(field)
-    if not re.fullmatch(r"\d+(\.\d*)?s", field):
+    if not re.fullmatch(r"\d{1,18}(\.\d*)?s", field):
         raise DataError(f"{where} has {field!r}: write a frame, or a time in seconds like 12.5s.")
     if not fps or not fps.get(name):
         raise DataError(
@@ -120,7 +140,7 @@ def read_m(file: Path, lengths: Mapping[str, int]) -> dict[str, np.ndarray]:
 
 
 def _range(item, where):
-    found = re.fullmatch(r"(\d+)(?::(\d+))?", item)
+    found = re.fullmatch(r"(\d{1,18})(?::(\d{1,18}))?", item)
     if not found:
         raise DataError(f"{where} has {item!r}: write ranges like 5:90 or single frames like 7.")
     return int(found[1]), int(found[2] or found[1])
@@ -181,9 +201,7 @@ def _cells(gt, videos, file):
             f"{file} labels {len(cells)} videos in `gt`, but there are {videos} test videos. "
             "Its cells follow the videos in order: choose the data set's own file."
         )
-    while any(cell.dtype == object and cell.size == 1 for cell in cells):
-        cells = [cell.item() if cell.dtype == object else cell for cell in cells]
-    return cells
+    return [bare(cell) for cell in cells]
 
 
 def _intervals(cell, name, length, file):
@@ -195,7 +213,8 @@ def _intervals(cell, name, length, file):
     except (TypeError, ValueError) as error:
         raise DataError(f"{file} has a cell for {name} that holds no numbers.") from error
     cell = cell[:, None] if cell.ndim == 1 else cell
-    if cell.ndim != 2 or 2 not in cell.shape or (cell % 1 != 0).any():
+    whole = (np.abs(cell) <= 2**53).all() and (cell % 1 == 0).all()
+    if cell.ndim != 2 or 2 not in cell.shape or not whole:
         raise DataError(
             f"{file} has a cell of shape {cell.shape} for {name}. Expected whole numbers `[2, k]`, "
             "the first row starts, the second ends."
@@ -233,7 +252,7 @@ def read_track_labels(folder: Path, lengths: Mapping[str, int]) -> dict[str, np.
     _all_there({name: file.is_file() for name, file in files.items()}, folder, "VIDEO.txt")
     labels = {name: np.zeros(length, np.uint8) for name, length in lengths.items()}
     for name, file in files.items():
-        for number, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), 1):
+        for number, line in enumerate(read_text(file).splitlines(), 1):
             if line.strip():
                 labels[name][_tracked(line, name, lengths[name], f"{file}, line {number}")] = 1
     return labels
@@ -259,7 +278,11 @@ def _tracked(line, name, length, where):
 
 def _load(file):
     try:
-        return np.load(file, allow_pickle=False)
+        found = np.load(file, allow_pickle=False)
+        if not isinstance(found, np.ndarray):
+            found.close()
+            raise ValueError("an archive of several arrays")
+        return found
     except Exception as error:  # NumPy raises half a dozen kinds for files that are not its own
         raise DataError(
             f"{file} is no plain array of numbers ({error}). Pickles and object arrays are never "

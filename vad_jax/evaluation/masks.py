@@ -108,10 +108,18 @@ def _values(mask):
     return np.unique(mask)
 
 
+def no_masks(folder: Path, name: str) -> str:
+    """What is said of a video for which `mask_place` finds nothing."""
+    if (folder / f"{name}.npy").is_file():
+        return f"{folder / f'{name}.npy'} is no whole array of masks, [F, H, W]: replace it"
+    return f"it has no masks in {folder}"
+
+
 def _place(folder, name):
     where = mask_place(folder, name)
     if where is None:
-        raise DataError(f"{name} has no masks in {folder}: expected {name}/NAME.png. {ADVICE}")
+        said = no_masks(folder, name)
+        raise DataError(f"{name}: {said}. Expected {name}/NAME.png or {name}.npy. {ADVICE}")
     return where
 
 
@@ -162,7 +170,7 @@ def _cells(file):
         raise DataError(
             f"{file} holds {found}. Expected the variable `{CELLS}`, a cell with one mask a frame."
         )
-    cells = [_bare(cell) for cell in content[CELLS].ravel()]
+    cells = [bare(cell) for cell in content[CELLS].ravel()]
     for frame, cell in enumerate(cells):
         if cell.ndim != 2 or cell.dtype.kind not in "biuf":
             raise DataError(
@@ -172,7 +180,7 @@ def _cells(file):
     return cells
 
 
-def _bare(cell):
+def bare(cell: np.ndarray) -> np.ndarray:
     """A cell without the cells of one that some tools wrap around it."""
     while cell.dtype == object and cell.size == 1:
         cell = np.asarray(cell.item())

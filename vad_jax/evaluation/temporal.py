@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from vad_jax.evaluation.label_files import read_text
 from vad_jax.evaluation.masks import ADVICE
 from vad_jax.types import DataError
 
@@ -51,7 +52,7 @@ def read_annotations(file: Path, *, weak: bool = False) -> dict[str, Annotation]
         normal video with an interval, an anomalous one without.
     """
     found: dict[str, Annotation] = {}
-    for number, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), 1):
+    for number, line in enumerate(read_text(file).splitlines(), 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         where = f"{file}, line {number}"
@@ -109,7 +110,7 @@ def read_temporal(
 
 
 def _intervals(fields, where):
-    wrong = [field for field in fields if not re.fullmatch(r"[+-]?\d+", field)]
+    wrong = [field for field in fields if not re.fullmatch(r"[+-]?\d{1,18}", field)]
     if wrong:
         raise DataError(f"{where} has {wrong[0]!r} where a frame number belongs.")
     numbers = [int(field) for field in fields]

@@ -11,7 +11,7 @@ from vad_jax.data.datasets import avenue, shanghaitech, ucf_crime, ucsd
 from vad_jax.data.datasets.places import Truth, truths
 from vad_jax.data.datasets.published import Published
 from vad_jax.data.decoder import frame_rate
-from vad_jax.data.folder import Dataset, Source, open_folder
+from vad_jax.data.folder import Dataset, Source, check_links, open_folder
 from vad_jax.types import DataError
 
 log = logging.getLogger(__name__)
@@ -49,9 +49,16 @@ def open_dataset(name: str, root: str | Path, *, labels: str | Path | None = Non
         also `masks` or `intervals`, its own two sources.
 
     Raises:
-      DataError: an unknown name, or a folder that is missing, empty or of no known layout.
+      DataError: an unknown name, a folder that is missing, empty or of no known layout, or a link
+        that leaves it.
     """
-    root = Path(root).expanduser()
+    dataset = _opened(name, Path(root).expanduser(), labels)
+    for place in {dataset.masks, None if labels else dataset.labels} - {None}:
+        check_links(place, dataset.root)
+    return dataset
+
+
+def _opened(name: str, root: Path, labels: str | Path | None) -> Dataset:
     if name in ("ucsd_ped1", "ucsd_ped2"):
         return ucsd.open_ucsd(name.removeprefix("ucsd_"), root, labels=labels)
     if name == "avenue":

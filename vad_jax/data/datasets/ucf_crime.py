@@ -76,10 +76,15 @@ def read_list(file: str | Path) -> dict[str, Listed]:
     """The videos of a list (`Abuse/Abuse001_x264.mp4`, one a line) by name without the suffix.
 
     Raises:
-      DataError: by its line: no video, one of no class, a folder of another class, a video twice.
+      DataError: the file is no text; or by its line: no video, one of no class, a folder of
+        another class, a video twice.
     """
     found: dict[str, Listed] = {}
-    for number, line in enumerate(Path(file).read_text(encoding="utf-8-sig").splitlines(), 1):
+    try:
+        text = Path(file).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file} is no text in UTF-8 ({error}). Save it as UTF-8.") from None
+    for number, line in enumerate(text.splitlines(), 1):
         line = line.strip().replace("\\", "/")
         if not line or line.startswith("#"):
             continue
