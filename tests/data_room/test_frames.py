@@ -1,4 +1,5 @@
 import os
+import time
 from pathlib import Path
 
 import cv2
@@ -146,6 +147,19 @@ def test_an_interrupted_decoding_leaves_nothing(decode, film, tmp_path):
     with pytest.raises(DataError):
         decode(source)
     assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_half_entries_of_killed_processes_are_removed_and_young_ones_are_not(
+    decode, film, tmp_path
+):
+    for name, age in (("old", 90_000), ("young", 60)):
+        path = tmp_path / "cache" / f".part-{name}" / "entry" / "frames.npy"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"half")
+        for entry in (path, path.parent, path.parents[1]):
+            os.utime(entry, (time.time() - age,) * 2)
+    decode(write(tmp_path / "gate", film))
+    assert [path.name for path in (tmp_path / "cache").glob(".part-*")] == [".part-young"]
 
 
 def test_videos_keep_their_order(decode, film, tmp_path):

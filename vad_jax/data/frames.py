@@ -6,6 +6,7 @@ three. Letters: F frames of a video, H W C of a frame.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -13,6 +14,7 @@ import logging
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -33,6 +35,8 @@ log = logging.getLogger(__name__)
 REMEDY = "Replace the file, or set data.on_bad_frame=skip to leave such frames and videos out."
 FORMAT = 1  # of a cache entry; part of its key
 THREADS = 4  # each waits for a decoder of its own
+PART = ".part-"  # begins the names of folders that hold half an entry
+FORGOTTEN_SECONDS = 86_400.0  # of a half entry that nobody writes to: its process was killed
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +116,7 @@ def decode(
     if on_bad_frame not in ("error", "skip"):
         raise ConfigError(f"data.on_bad_frame is error or skip, not {on_bad_frame!r}.")
     store = Store(Path(cache), (height, width), channels, colour)
+    store.tidy()
 
     def one(source: Source) -> Frames | DataError:
         try:
@@ -173,6 +178,14 @@ class Store:
             raise DataError(f"{faults[0]} {REMEDY}")
         return frames
 
+    def tidy(self) -> None:
+        """Removes half entries of processes that were killed; of living ones none is so old."""
+        for part in self.cache.glob(f"{PART}*"):
+            with contextlib.suppress(OSError):  # another process tidies, too
+                newest = max(path.stat().st_mtime for path in (part, *part.rglob("*")))
+                if time.time() - newest > FORGOTTEN_SECONDS:
+                    shutil.rmtree(part)
+
     def _key(self, source: Source) -> str:
         files = [(str(p.absolute()), *_stamp(p)) for p in _files(source)]
         facts = [FORMAT, files, self.size, self.colour, cv2.__version__]
@@ -200,7 +213,7 @@ class Store:
 
     def _build(self, source: Source, entry: Path, *, strict: bool) -> None:
         self.cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self.cache, prefix=".part-") as folder:
+        with tempfile.TemporaryDirectory(dir=self.cache, prefix=PART) as folder:
             part = Path(folder) / "entry"
             part.mkdir()
             try:

@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 
 JPEG_QUALITY = 95
 FORMAT = 2  # of a staged file; part of its name
+PART = ".part-"  # begins the names of folders that hold half a file
 THREADS = 4  # each waits for a decoder of its own
 REMEDY = "Replace the file, or leave such frames out with on_bad_frame=skip."
 
@@ -216,7 +217,7 @@ def _open(source: Source, path: Path, *, strict: bool) -> Encoded | None:
 
 def _write(source: Source, path: Path, **options: Any) -> None:
     """Encodes a video into a file that appears whole or not at all."""
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".part-") as folder:
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=PART) as folder:
         part = Path(folder) / path.name
         _write_pictures(source, part, **options)
         with part.open("rb") as file:

@@ -140,7 +140,8 @@ class VideoBuilder(ShardBasedBuilder, skip_registration=True):
             return
         self.staging.mkdir(parents=True, exist_ok=True)
         with _alone(self.staging):
-            for left in Path(self.data_dir).parent.glob(f"incomplete.*_{self.version}"):
+            halves = Path(self.data_dir).parent.glob(f"incomplete.*_{self.version}")
+            for left in (*halves, *self.staging.glob(f"{staging.PART}*")):
                 shutil.rmtree(left)  # of a build that was killed
             try:
                 super().download_and_prepare(**options)
