@@ -93,7 +93,7 @@ def test_where_all_is_right_a_split_has_one_line(root):
     found = examined(root)
     assert found.right
     header, train, test, _, *rest = prepare.report(found).splitlines()[2:]
-    assert header.split()[:3] == ["split", "video", "frames"]
+    assert header.split()[:5] == ["split", "video", "frames", "/", "published"]
     assert train.split() == [
         "train",
         "2",
@@ -126,7 +126,7 @@ def test_where_all_is_right_a_split_has_one_line(root):
         "ok",
     ]
     assert "test: 2 videos, 12 frames, 5 anomalous" in rest
-    assert "Labels: labels.npy; beside it masks" in rest
+    assert "Labels used: labels.npy; also there: masks" in rest
     assert rest[-1].startswith("All is right. ")
 
 
@@ -168,6 +168,9 @@ def test_the_command_says_by_its_exit_code_whether_all_is_right(root):
         ((), "Give the data set's name: --data"),
         (("--data=folder",), "Give its folder: --root"),
         (("--data=folder", "--root=nowhere"), "--out=FOLDER, or give --check"),
+        (("--data=folder", "--root=docs", "--check", "--out=x"), "--check, which builds nothing"),
+        (("--data=folder", "--root=docs", "--out=docs/built"), "lies in docs, which is only read"),
+        (("--data=folder", "--root=docs", "--out=README.md/x"), "README.md is a file"),
         (("--data=folder", "--root=nowhere", "--check"), "nowhere does not exist"),
         (("--data=ped3", "--root=.", "--check"), "No data set is called 'ped3'"),
         (("--data=avenue", "--root=docs", "--check"), "is not CUHK Avenue. Looked for"),
@@ -211,6 +214,10 @@ def test_a_video_too_long_missing_or_unknown_is_told_apart(root):
         None,
     )
     assert "train: 2 videos, 3 published" in found.faults
+    assert "Wrong: train: video 03 is not there" in prepare.report(found)
+    many = {**lengths, "04": 1, "05": 1}
+    text = prepare.report(examined(root, replace(KNOWN, training=Part(5, 20, many))))
+    assert "Wrong: train: 3 videos are not there: 03, 04, 05\n" in text
     found = examined(root, replace(KNOWN, training=Part(1, 6, {"1": 6})))
     assert [r.verdict for r in found.rows if r.split == "train"] == ["ok", "unknown"]
 

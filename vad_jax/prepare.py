@@ -11,15 +11,18 @@ folder is only read.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from absl import flags
+from absl import logging as absl_logging
 
 from vad_jax import cli
 
 if TYPE_CHECKING:
+    from vad_jax.data.check import Row
     from vad_jax.examination import Examined
 
 
@@ -31,7 +34,9 @@ def report(found: Examined) -> str:
     lines = [f"{dataset.name}, {dataset.layout} layout: {dataset.root}", ""]
     lines += [table(rows, found.published), ""]
     lines += [f"Wrong: {said}" for said in found.faults]
-    lines += [f"Wrong: {row.split} {row.video}: {said}" for row in rows for said in row.faults]
+    lines += [f"Wrong: {said}" for said in _absent(rows)]
+    here = [row for row in rows if row.frames is not None]
+    lines += [f"Wrong: {row.split} {row.video}: {said}" for row in here for said in row.faults]
     lines += [f"Note: {said}" for said in (*found.notes, *_new_notes(found))]
     lines += [f"Note: {row.split} {row.video}: {said}" for row in rows for said in row.notes]
     for split, numbers in _splits(found).items():
@@ -41,12 +46,26 @@ def report(found: Examined) -> str:
             + (f", {numbers['broken']} cannot be read" if numbers["broken"] else "")
         )
     others = [name for name in found.labels if name != found.used]
-    beside = f"; beside it {', '.join(others)}" if others else ""
-    lines.append(f"Labels: {found.used or 'none'}{beside}")
+    beside = f"; also there: {', '.join(others)}" if others else ""
+    lines.append(f"Labels used: {found.used or 'none'}{beside}")
     lines.append(f"Ignored: {dataset.ignored} entries (junk, _gt folders)")
     lines.append(f"SHA-256 of names, sizes and labels: {found.digest}")
     lines.append(f"{'All is right' if found.right else 'Something is wrong'}. {found.seconds} s")
     return "\n".join(lines)
+
+
+def _absent(rows: Sequence[Row]) -> list[str]:
+    """A line a split for the published videos that are not there."""
+    from vad_jax.data.folder import shown
+
+    lines = []
+    for split in ("train", "test"):
+        names = [row.video for row in rows if row.split == split and row.frames is None]
+        if len(names) == 1:
+            lines.append(f"{split}: video {names[0]} is not there")
+        elif names:
+            lines.append(f"{split}: {len(names)} videos are not there: {shown(names)}")
+    return lines
 
 
 def _new_notes(found: Examined) -> list[str]:
@@ -114,7 +133,8 @@ def build(
       The folder of the built set.
 
     Raises:
-      VadError: something is wrong with the set, it is built already, or there is no room.
+      VadError: something is wrong with the set, it is built already, or there is no room; or
+        `out` is no place for a folder, or lies in the raw one.
     """
     from vad_jax import tfds
     from vad_jax.data.datasets import builders
@@ -123,6 +143,7 @@ def build(
     dataset = found.dataset
     if not found.right:
         raise DataError(f"{dataset.root} is not as it should be: nothing is built from it.")
+    _check_place(Path(out), dataset.root)
     tests = [row for row in found.rows if row.split == "test"]
     known = tfds.known(dataset, {row.video: row.frames for row in tests})
     intervals = dataset.name == "avenue" and dataset.labels != dataset.masks
@@ -141,6 +162,19 @@ def build(
     return Path(built.data_dir)
 
 
+def _check_place(out: Path, root: Path) -> None:
+    """Raises ConfigError unless built sets can be kept at `out`, outside a raw folder."""
+    from vad_jax.types import ConfigError
+
+    if out.resolve().is_relative_to(root.resolve()):
+        raise ConfigError(
+            f"--out={out} lies in {root}, which is only read: give a folder outside of it."
+        )
+    above = next(place for place in (out.absolute(), *out.absolute().parents) if place.exists())
+    if not above.is_dir():
+        raise ConfigError(f"--out={out}: {above} is a file. Give a folder for the built sets.")
+
+
 def main() -> cli.Outcome:
     """The command: its exit code says whether all is right."""
     from vad_jax.examination import check
@@ -150,15 +184,21 @@ def main() -> cli.Outcome:
     for name, what in (("data", "the data set's name"), ("root", "its folder")):
         if not given[name].value:
             raise ConfigError(f"Give {what}: --{name}=…")
-    if not given.check and not given.out:
-        raise ConfigError("Say where the set is to be built, --out=FOLDER, or give --check.")
+    if bool(given.check) == bool(given.out):
+        raise ConfigError(
+            "Say where the set is to be built, --out=FOLDER, or give --check, which builds nothing."
+        )
+    out = Path(given.out or "").expanduser()
+    if given.out:
+        _check_place(out, Path(given.root).expanduser())
     found = check(given.data, given.root, labels=given.labels, on_bad_frame=given.on_bad_frame)
     print(report(found), flush=True)
     if given.check or not found.right:
         return cli.Outcome({**figures(found), "built": None}, exit_code=0 if found.right else 2)
+    absl_logging.set_verbosity(absl_logging.ERROR)  # TFDS warns of a folder that is not filled yet
     built = build(
         found,
-        given.out,
+        out,
         size=given.size,
         lossless=given.lossless,
         on_bad_frame=given.on_bad_frame,

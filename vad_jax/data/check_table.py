@@ -10,11 +10,11 @@ from vad_jax.data.datasets.published import Part, Published
 HEADER = (
     "split",
     "video",
-    "frames",
+    "frames / published",
     "height x width",
-    "anomalous",
-    "sources",
-    "masks",
+    "anomalous frames",
+    "label sources",
+    "mask frames",
     "verdict",
 )
 

@@ -112,7 +112,13 @@ def stage(
         path = folder / f"{_key(source, size, lossless)}.zip"
         done = _open(source, path, strict=strict)
         if done is None:
-            _write(source, path, size=size, lossless=lossless, fps=fps, strict=strict)
+            try:
+                _write(source, path, size=size, lossless=lossless, fps=fps, strict=strict)
+            except _Full as full:
+                rest = [
+                    s for s in sources if not (folder / f"{_key(s, size, lossless)}.zip").exists()
+                ]
+                raise _no_room_for(source, rest, folder, full) from None
             done = _open(source, path, strict=strict)
         return done
 
@@ -260,20 +266,26 @@ def _write_pictures(
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        raise _no_room(source, path, count) from None
+        raise _Full(count, path.stat().st_size if path.exists() else 0) from None
 
 
-def _no_room(source: Source, part: Path, count: int) -> DataError:
-    """The error of a disk that was full after some frames of a video."""
-    folder, written = part.parents[1], part.stat().st_size if part.exists() else 0
-    free = shutil.disk_usage(folder).free + written
-    if source.images is not None and count:
-        needs = f"about {max(written * len(source.images) // count, free + 1)}"
+class _Full(Exception):
+    """A disk that was full after so many frames of a video, and their bytes."""
+
+
+def _no_room_for(source: Source, rest: Sequence[Source], folder: Path, full: _Full) -> DataError:
+    """The error where there is no room for a video; what all of `rest` needs is estimated by it."""
+    count, written = full.args
+    free = shutil.disk_usage(folder).free
+    if count and all(other.images is not None for other in rest):
+        encoded = written * sum(len(other.images) for other in rest) // count
+        needs = f"about {max(2 * encoded + _staged_bytes(folder), free + 1)}"
     else:
         needs = f"more than {free}"
     return DataError(
-        f"No room in {folder} for {source.name}: {needs} bytes are needed, {free} are free. The "
-        "videos encoded so far are kept: make room and run again, it goes on from there."
+        f"No room in {folder.parent} for {source.name}: {needs} bytes are needed for the videos "
+        f"still to be encoded and for the records, {free} are free. The videos encoded so far are "
+        "kept: make room and run again, it goes on from there."
     )
 
 
