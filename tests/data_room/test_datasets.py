@@ -93,6 +93,31 @@ def test_a_count_unlike_the_published_one_is_noted_with_the_first_missing_name(o
     assert len(notes) == 28
 
 
+@pytest.mark.parametrize(
+    ("numbers", "missing"),
+    [
+        (range(1, 121), "077.jpg"),  # repacked from 1
+        (range(120), "077.jpg"),
+        (range(1, 120), "000.jpg"),  # from 0, its first is missing
+        (range(119), "119.jpg"),
+    ],
+)
+def test_the_first_missing_name_is_found_whether_names_count_from_0_or_1(
+    tmp_path, numbers, missing
+):
+    names = [f"{n:03d}.jpg" for n in numbers if f"{n:03d}.jpg" != missing]
+    write_images(tmp_path / "training" / "frames" / "01", names)
+    notes = open_dataset("ucsd_ped2", tmp_path).notes
+    assert f"training 01: 119 frames, 120 published, first missing {missing}" in notes
+
+
+def test_official_names_that_count_from_0_are_read_as_such(official):
+    folder = official / "Train" / "Train001"
+    (folder / "002.tif").rename(folder / "000.tif")
+    notes = open_dataset("ucsd_ped2", official).notes
+    assert "Train Train001: 2 frames, 120 published, first missing 002.tif" in notes
+
+
 def test_a_missing_video_is_noted(repacked):
     for image in (repacked / "testing" / "frames" / "12").iterdir():
         image.unlink()

@@ -85,6 +85,11 @@ def shown(names: Iterable[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
+def inside(folder: Path) -> str:
+    """The first five names in a folder, junk left out, for a message."""
+    return shown(entry.name for entry in folder.iterdir() if not is_junk(entry.name))
+
+
 @dataclass
 class Walk:
     """One reading of a root; remembers what it passed over.
@@ -217,10 +222,18 @@ def _renumbered(path: Path, number: int) -> str:
 
 
 def first_missing(source: Source, *, first: int, frames: int) -> str | None:
-    """The name of the first of `frames` images, counted from `first`, that a video lacks."""
+    """The name of the first of `frames` images, counted from `first`, that a video lacks.
+
+    Sets are repacked with names from 0 and from 1: where the name before `first`, or the one after
+    the last, is there, that is what the names are counted from.
+    """
     if not source.images:
         return None
     present = {_number(path) for path in source.images}
+    if first and first - 1 in present:
+        first -= 1
+    elif first not in present and first + frames in present:
+        first += 1
     absent = next((n for n in range(first, first + frames) if n not in present), None)
     return None if absent is None else _renumbered(source.images[0], absent)
 
@@ -304,7 +317,7 @@ def open_folder(name: str, root: Path, *, labels: str | Path | None = None) -> D
         raise DataError(
             f"No video under {root}. Looked for training/ and testing/ (each with or without "
             f"frames/), folders of images ({' '.join(sorted(IMAGES))}) and video files "
-            f"({' '.join(sorted(VIDEOS))}); found {shown(e.name for e in root.iterdir())}."
+            f"({' '.join(sorted(VIDEOS))}); found {inside(root)}."
         )
     places = (root, root / "labels", root / "testing")
     masks = next((p / "masks" for p in places if (p / "masks").is_dir()), None)

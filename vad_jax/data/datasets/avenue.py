@@ -11,7 +11,7 @@ from pathlib import Path
 
 from vad_jax.data.datasets.places import PARTS, first_of, located
 from vad_jax.data.datasets.published import Part, Published, differences, numbered
-from vad_jax.data.folder import Dataset, Walk, check_root, given_labels, shown
+from vad_jax.data.folder import Dataset, Walk, check_root, given_labels, inside
 from vad_jax.types import DataError
 
 FPS = 25.0
@@ -70,7 +70,7 @@ def open_avenue(root: Path, *, labels: str | Path | None = None) -> Dataset:
         raise DataError(
             f"{root} is not CUHK Avenue. Looked for training_videos/ and testing_videos/ (official)"
             f" or training/ and testing/ (repacked), there or in {', '.join(NAMES)}; found "
-            f"{shown(entry.name for entry in root.iterdir())}."
+            f"{inside(root)}."
         )
     root, layout = place
     walk = Walk(root)
@@ -80,7 +80,7 @@ def open_avenue(root: Path, *, labels: str | Path | None = None) -> Dataset:
     if not training and not testing:
         raise DataError(
             f"{root} has the {layout} layout of CUHK Avenue but no video. {test.name}/ holds "
-            f"{shown(entry.name for entry in test.iterdir()) if test.is_dir() else '-'}."
+            f"{inside(test) if test.is_dir() else '-'}."
         )
     counts = published()
     walk.notes += differences(train.name, training, counts.training, first=counts.first)

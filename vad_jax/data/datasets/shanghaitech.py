@@ -7,7 +7,7 @@ from pathlib import Path
 from vad_jax.data.datasets.places import PARTS, first_of, located
 from vad_jax.data.datasets.published import Part, Published, differences
 from vad_jax.data.datasets.shanghaitech_counts import ANOMALOUS, FRAMES
-from vad_jax.data.folder import Dataset, Source, Walk, check_root, given_labels, shown
+from vad_jax.data.folder import Dataset, Source, Walk, check_root, given_labels, inside
 from vad_jax.types import DataError
 
 FPS = 24.0
@@ -35,7 +35,7 @@ def open_shanghaitech(root: Path, *, labels: str | Path | None = None) -> Datase
     if not place:
         raise DataError(
             f"{root} is not ShanghaiTech. Looked for training/ and testing/, there or in "
-            f"{', '.join(NAMES)}; found {shown(entry.name for entry in root.iterdir())}."
+            f"{', '.join(NAMES)}; found {inside(root)}."
         )
     root, _ = place
     walk = Walk(root)
@@ -47,7 +47,7 @@ def open_shanghaitech(root: Path, *, labels: str | Path | None = None) -> Datase
         raise DataError(
             f"{root} has no video of ShanghaiTech. Looked for training/videos/, training/frames/ "
             f"and testing/frames/; testing/ holds "
-            f"{shown(entry.name for entry in test.iterdir()) if test.is_dir() else '-'}."
+            f"{inside(test) if test.is_dir() else '-'}."
         )
     counts = published()
     walk.notes += differences(train.name, training, counts.training, first=counts.first)

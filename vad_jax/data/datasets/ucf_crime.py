@@ -13,7 +13,16 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from vad_jax.data.datasets.published import Part, Published
-from vad_jax.data.folder import VIDEOS, Dataset, Source, Walk, check_root, given_labels, shown
+from vad_jax.data.folder import (
+    VIDEOS,
+    Dataset,
+    Source,
+    Walk,
+    check_root,
+    given_labels,
+    inside,
+    shown,
+)
 from vad_jax.types import DataError
 
 FPS = 30.0
@@ -216,7 +225,7 @@ def _lists(
     if missing:
         raise DataError(
             f"{root} is not UCF-Crime as it can be read: {' and '.join(missing)} must lie in it, "
-            f"at any depth; found {shown(entry.name for entry in root.iterdir())}."
+            f"at any depth; found {inside(root)}."
         )
     train, test = (read_list(texts[name]) for name in names)
     if both := train.keys() & test.keys():

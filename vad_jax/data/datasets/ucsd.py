@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vad_jax.data.datasets.places import PARTS, first_of, located
 from vad_jax.data.datasets.published import Part, Published, differences, numbered
-from vad_jax.data.folder import Dataset, Walk, check_root, given_labels, shown
+from vad_jax.data.folder import Dataset, Walk, check_root, given_labels, inside
 from vad_jax.types import DataError
 
 FPS = 10.0
@@ -52,7 +52,7 @@ def open_ucsd(scene: str, root: Path, *, labels: str | Path | None = None) -> Da
     if not training and not testing:
         raise DataError(
             f"{root} has the {layout} layout of UCSD {scene.title()} but no video. "
-            f"{test.name}/ holds {shown(e.name for e in test.iterdir()) if test.is_dir() else '-'}."
+            f"{test.name}/ holds {inside(test) if test.is_dir() else '-'}."
         )
     counts = published(scene, layout)
     for part, found, known in (
@@ -103,7 +103,7 @@ def _locate(scene: str, root: Path) -> tuple[Path, str]:
     raise DataError(
         f"{root} is not UCSD {scene.title()}. Looked for Train/ and Test/ (official) or training/ "
         f"and testing/ (repacked), there or in {', '.join(names)}; found "
-        f"{shown(entry.name for entry in root.iterdir())}."
+        f"{inside(root)}."
     )
 
 
