@@ -29,7 +29,9 @@ def find(settings) -> Dataset:
         )
     if settings.root is None:
         raise ConfigError("data.root is not set: give the folder with --config.data.root=FOLDER.")
-    dataset = open_dataset(settings.name, settings.root, labels=settings.labels)
+    dataset = open_dataset(
+        settings.name, settings.root, labels=settings.labels, cache=settings.cache
+    )
     for note in dataset.notes:
         log.warning("%s: %s", dataset.root, note)
     if dataset.ignored:

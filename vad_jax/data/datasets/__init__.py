@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from vad_jax.data import synthetic, synthetic_folder
-from vad_jax.data.datasets import avenue, shanghaitech, ucf_crime, ucsd
+from vad_jax.data.datasets import avenue, built, shanghaitech, ucf_crime, ucsd
 from vad_jax.data.datasets.places import Truth, truths
 from vad_jax.data.datasets.published import Published
 from vad_jax.data.decoder import frame_rate
@@ -39,20 +39,31 @@ NAMES = (
 )
 
 
-def open_dataset(name: str, root: str | Path, *, labels: str | Path | None = None) -> Dataset:
+def open_dataset(
+    name: str,
+    root: str | Path,
+    *,
+    labels: str | Path | None = None,
+    cache: str | Path = built.CACHE,
+) -> Dataset:
     """Finds the videos, labels and masks of a raw folder.
 
     Args:
       name: one of `NAMES`; `synthetic` is written first where its folder does not exist.
-      root: the folder; for UCSD, Avenue and ShanghaiTech also one that holds it.
+      root: the folder; for UCSD, Avenue and ShanghaiTech also one that holds it; or that set as it
+        was built by `vad_jax.prepare`.
       labels: file or folder with the truth, instead of what the search would find; for Avenue
         also `masks` or `intervals`, its own two sources.
+      cache: folder where a built set is unpacked.
 
     Raises:
       DataError: an unknown name, a folder that is missing, empty or of no known layout, or a link
         that leaves it.
     """
-    dataset = _opened(name, Path(root).expanduser(), labels)
+    root = Path(root).expanduser()
+    if name in NAMES and built.is_built(root):
+        return built.open_built(name, root, labels=labels, cache=cache)
+    dataset = _opened(name, root, labels)
     for place in {dataset.masks, None if labels else dataset.labels} - {None}:
         check_links(place, dataset.root)
     return dataset
