@@ -107,6 +107,7 @@ def test_labels_masks_and_tracks_are_those_of_the_raw_folder(raw, build, opened)
     assert (dataset.name, dataset.layout, dataset.fps) == ("ucsd_ped2", "repacked", 10.0)
     ours, theirs = (read_labels(d.labels, LENGTHS) for d in (dataset, other))
     assert ours.digest == theirs.digest
+    assert dataset.labels.name == "frame_labels_ped2.npy (built)"
     for name, length in LENGTHS.items():
         masks = [list(read_masks(d.masks, name, length)) for d in (dataset, other)]
         np.testing.assert_array_equal(*masks)
@@ -155,9 +156,18 @@ def test_records_are_unpacked_once_until_they_change(raw, build, opened, tmp_pat
     first = opened(root).root
     (first / "witness").touch()
     assert (opened(root).root / "witness").exists()
+    (first / "order.json").write_text("{}")
+    assert not (opened(root).root / "witness").exists()
     os.utime(root / built.INFO, (1, 1))
     assert opened(root).root != first
     assert [path for path in (tmp_path / "cache").iterdir() if "part" in path.name] == []
+
+
+def test_without_labels_masks_are_not_taken_for_them(raw, build, opened):
+    (raw / "frame_labels_ped2.npy").unlink()
+    dataset = opened(build(raw))
+    assert (dataset.labels, open_dataset("ucsd_ped2", raw).labels) == (None, None)
+    assert dataset.masks.is_dir()
 
 
 def test_a_user_may_give_other_labels(raw, build, opened, tmp_path):

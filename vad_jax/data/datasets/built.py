@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from vad_jax.data.decoder import MAX_FRAMES
-from vad_jax.data.folder import Dataset, Source, open_folder
+from vad_jax.data.folder import Dataset, Source, given_labels, open_folder
 from vad_jax.data.staging import PART, png
 from vad_jax.types import DataError
 
@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 CACHE = "~/.cache/vad_jax"  # as data.cache
 FORMAT = 1  # of an unpacked folder; part of its name
 INFO = "dataset_info.json"
+LABELS = "labels"
 PARTS = {"train": "training", "validation": "training", "test": "testing"}
 SUFFIXES = {b"\xff\xd8": ".jpg", b"\x89P": ".png"}
 
@@ -62,18 +63,21 @@ def open_built(
         )
     resized = builder.info.config_name not in ("original", "original_intervals")
     place = Path(cache).expanduser() / f"unpacked-{_key(root)}"
-    if not place.is_dir():
+    order = _order(place)
+    if order is None:
         _unpack(builder, root, place, resized=resized)
-    order = json.loads((place / "order.json").read_text())
-    dataset = open_folder(name, place, labels=labels)
+        order = _order(place)
+    own = place / order["labels"] if order["labels"] else None
     notes = list(about.get("notes", ()))
     if resized:
         notes.append(
             f"config {builder.info.config_name}: frames are resized, masks and tracks belong to "
             "the raw ones and are left out; config original has them"
         )
+    dataset = open_folder(name, place)
     return replace(
         dataset,
+        labels=given_labels(labels) if labels else own,
         layout=about.get("layout", "folder"),
         training=_ordered(dataset.training, order["training"]),
         testing=_ordered(dataset.testing, order["testing"]),
@@ -99,6 +103,19 @@ def _key(root: Path) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
 
 
+def _order(place: Path) -> dict[str, Any] | None:
+    """What is known of an unpacked folder, or None where it is not there or damaged."""
+    if not place.is_dir():
+        return None
+    try:
+        order = json.loads((place / "order.json").read_text())
+        return {key: order[key] for key in ("training", "testing", "fps", "labels")}
+    except (OSError, ValueError, KeyError) as error:
+        log.warning("Unpacking again: %s is damaged (%s).", place, error)
+        shutil.rmtree(place)
+        return None
+
+
 def _ordered(sources: tuple[Source, ...], names: list[str]) -> tuple[Source, ...]:
     """Videos in the order in which they were built."""
     at = {name: position for position, name in enumerate(names)}
@@ -107,14 +124,15 @@ def _ordered(sources: tuple[Source, ...], names: list[str]) -> tuple[Source, ...
 
 def _unpack(builder, root: Path, place: Path, *, resized: bool) -> None:
     """Writes a folder that appears whole or not at all."""
-    size = tuple((builder.info.metadata or {}).get("size", (1, 1)))
+    about = builder.info.metadata or {}
+    size, skipped = tuple(about.get("size", (1, 1))), about.get("skipped", {})
     log.info("Unpacking %s to %s.", root, place)
     place.parent.mkdir(parents=True, exist_ok=True)
     try:
         with tempfile.TemporaryDirectory(dir=place.parent, prefix=PART) as folder:
             part = Path(folder) / place.name
             order: dict[str, Any] = {"training": [], "testing": [], "fps": 0.0}
-            tracks, skipped = {}, (builder.info.metadata or {}).get("skipped", {})
+            tracks = {}
             for split in builder.info.splits:
                 for video in _videos(builder, split, root):
                     name = video[0]["video"]
@@ -127,6 +145,10 @@ def _unpack(builder, root: Path, place: Path, *, resized: bool) -> None:
                         tracks[name] = np.concatenate([record["tracks"] for record in video])
                     _write(video, part, PARTS[split], size)
             _write_tracks(part / "tracks", tracks)
+            order["labels"] = None
+            if (part / LABELS).is_dir():  # whose labels they are is said in every report
+                order["labels"] = f"{Path(about.get('label_source') or 'labels').name} (built)"
+                (part / LABELS).rename(part / order["labels"])
             (part / "order.json").write_text(json.dumps(order))
             part.rename(place)
     except OSError as error:
@@ -231,7 +253,7 @@ def _write(video: list[dict[str, Any]], root: Path, part: str, size: tuple[int, 
             labels[here] = record["label"]
     _write_all(root / part / "frames" / name, frames, suffix)
     if any(len(record["label"]) for record in video):
-        path = root / "labels" / f"{name}.npy"
+        path = root / LABELS / f"{name}.npy"
         path.parent.mkdir(parents=True, exist_ok=True)
         np.save(path, labels)
     if any(record["mask"] for record in video):
