@@ -204,6 +204,16 @@ def test_a_gap_is_seen_where_nothing_is_published(root):
     assert "from 000.png to 005.png, first missing 002.png" in said(found)
 
 
+@pytest.mark.parametrize("name", ["{0:02d}0.png", "1700000{0:03d}033.png", "{0:03d}_cam2.png"])
+def test_names_that_do_not_count_frames_are_noted_and_no_gap_is_claimed(tmp_path, name):
+    write_frames(tmp_path / "testing" / "a", 20, name=name)
+    found = check("folder", tmp_path, progress=False)
+    assert found.right, said(found)
+    (note,) = row(found, "a").notes
+    first, second = name.format(0), name.format(1)
+    assert f"names do not count frames one by one ({first}, {second} …)" in note
+
+
 def test_a_video_too_long_missing_or_unknown_is_told_apart(root):
     lengths = {"01": 5, "02": 6, "03": 7}
     found = examined(root, replace(KNOWN, training=Part(3, 18, lengths)))

@@ -168,6 +168,15 @@ def test_masks_follow_the_numbers_in_their_names(tmp_path):
     assert [mask.any() for mask in read_masks(tmp_path, "a", 3)] == [False, False, True]
 
 
+@pytest.mark.parametrize("names", ["abcdefgh", ["a2", "a10", "b1"], ["x1y9", "x2y1", "x10y0"]])
+def test_masks_are_in_the_order_of_frames_of_their_names(tmp_path, names):
+    (tmp_path / "v").mkdir()
+    for place, name in reversed(list(enumerate(names))):
+        cv2.imwrite(str(tmp_path / "v" / f"{name}.png"), np.full((2, 2), place == 1, np.uint8))
+    found = [mask.any() for mask in read_masks(tmp_path, "v", len(names))]
+    assert found == [place == 1 for place in range(len(names))]
+
+
 def test_digest_knows_names_and_labels(tmp_path):
     digest = read_labels(as_array(tmp_path), LENGTHS).digest
     renamed = read_labels(tmp_path / "labels.npy", {"a": 6, "b": 4, "c": 5}).digest

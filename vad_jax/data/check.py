@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+import numpy as np
 from tqdm import tqdm
 
 from vad_jax.data.datasets.published import Part, Published, by_name, fewer
@@ -129,8 +130,16 @@ def _row(split, source: Source, seen: Seen, part: Part | None, published: Publis
     if row.expected is not None and seen.frames != row.expected:
         verdict = "missing" if seen.frames < row.expected else "different"
         row.blame(verdict, fewer(source, row.expected, first=published.first, here=seen.frames))
-    elif gap := _gap(source):
-        row.blame("missing", gap)
+    elif numbers := _numbers(source):
+        if float(np.median(np.diff(numbers))) == 1:
+            if gap := _gap(source, numbers):
+                row.blame("missing", gap)
+        else:
+            first, second = (path.name for path in source.images[:2])
+            row.notes.append(
+                f"names do not count frames one by one ({first}, {second} …), so that a missing "
+                "one is not seen"
+            )
     if seen.fault:
         row.blame("different", seen.fault)
     if seen.note:
@@ -159,12 +168,17 @@ def _broken(row: Row, seen: Seen, on_bad_frame: str) -> None:
         row.blame("different", line)
 
 
-def _gap(source: Source) -> str | None:
-    """First and last number against the count of images, where all have numbers."""
-    numbers = [re.search(r"(\d+)$", path.stem) for path in source.images or ()]
-    if not numbers or not all(numbers):
+def _numbers(source: Source) -> list[int] | None:
+    """The numbers at the end of the images' names, of two or more images that all have one."""
+    found = [re.fullmatch(r"(.*?)(\d+)", path.stem) for path in source.images or ()]
+    if len(found) < 2 or not all(found):
         return None
-    low, high = (int(numbers[at][1]) for at in (0, -1))
+    return [int(name[2]) for name in found]
+
+
+def _gap(source: Source, numbers: Sequence[int]) -> str | None:
+    """First and last number against the count of images."""
+    low, high = numbers[0], numbers[-1]
     if high - low + 1 == len(numbers):
         return None
     first, last = source.images[0].name, source.images[-1].name

@@ -286,7 +286,7 @@ def check_root(root: Path) -> None:
 
 def given_labels(labels: str | Path) -> Path:
     """The labels that a user named, which must exist."""
-    path = Path(labels)
+    path = Path(labels).expanduser()
     if not path.exists():
         raise DataError(f"Labels {path} do not exist. Check the path (data.labels, --labels).")
     return path

@@ -129,7 +129,12 @@ def _mask_files(folder):
         for file in folder.iterdir()
         if file.suffix.lower() in IMAGES and not file.name.startswith(".")
     ]
-    return sorted(files, key=lambda file: [int(n) for n in re.findall(r"\d+", file.stem)])
+    return sorted(files, key=lambda file: (_natural(file.stem), file.name))
+
+
+def _natural(name):
+    """Sorts as the frames are sorted: digits as numbers."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
 
 
 def _stored(where):
