@@ -38,6 +38,28 @@ def ped2_small(config):
         config.stages[name].update(epochs=4, learning_rate=1e-3, schedule="cosine")
 
 
+def scenes(config):
+    """`ped2_small`'s network on 64 synthetic scenes: what few-shot adaptation starts from."""
+    ped2_small(config)
+    config.data.update(name="synthetic_scenes", root="data/scenes")
+    config.data.validation = tuple(f"{n:03d}_{i:02d}" for n in range(64, 80) for i in (1, 2))
+    config.stages.joint.epochs = 2
+
+
+def scenes_meta(config):
+    """MPU: meta-training on the same scenes, after `--config.init_from=runs/mpn_scenes`."""
+    scenes(config)
+    config.stage_names = ("meta",)
+    config.meta.update(step_size=1e-2, step_size_learning_rate=1e-3, support=5, query=5)
+    config.stages.meta.update(epochs=4, batch_size=4, learning_rate=3e-4)
+
+
+def scenes_meta_first_order(config):
+    """`scenes_meta`, the gradient through the inner step left out."""
+    scenes_meta(config)
+    config.meta.order = 1
+
+
 def _variation(**changes):
     def preset(config):
         ped2_small(config)
@@ -55,9 +77,10 @@ VARIATIONS = {
     **{f"ped2_small_plug{size}": {"plug": f"1/{size}"} for size in (2, 4, 8)},
 }
 
-PRESETS = {preset.__name__: preset for preset in (tiny, ped2, ped2_small)} | {
-    name: _variation(**changes) for name, changes in VARIATIONS.items()
-}
+PRESETS = {
+    preset.__name__: preset
+    for preset in (tiny, ped2, ped2_small, scenes, scenes_meta, scenes_meta_first_order)
+} | {name: _variation(**changes) for name, changes in VARIATIONS.items()}
 
 
 def get_config(preset: str = "ped2"):

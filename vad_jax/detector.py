@@ -191,9 +191,7 @@ def load(folder: str | Path) -> Detector:
     config, data = workdir.read(folder)
     method = create(config)
     last = method.stages[-1]
-    before = method.stages[-2].name if len(method.stages) > 1 else None
-    measured = folder / "statistics" / f"{before}.npz"
-    found = statistics.read(measured) if before and measured.exists() else None
+    found = statistics.before_last(folder, method)
     shapes = jax.eval_shape(lambda key: last.begin(method.init(key), found), jax.random.key(0))
     variables, position = checkpoint.read_variables(
         folder / "checkpoints" / last.name, _here(shapes)

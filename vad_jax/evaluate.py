@@ -3,6 +3,7 @@
     python -m vad_jax.evaluate --workdir=runs/quickstart [--root=FOLDER] [--labels=FILE]
         [--false_alarms_per_hour=R]
     python -m vad_jax.evaluate --workdir=runs/a,runs/b,runs/c
+    python -m vad_jax.evaluate --workdir=runs/a,runs/b --shots=0,1,5,10 [--support=first|normal]
     python -m vad_jax.evaluate --scores=FILE.npz --labels=FILE [--root=FOLDER --data=NAME]
 
 Writes `scores.npz`, `metrics.json`, `report.html` and `pictures/` into the workdir and prints the
@@ -16,15 +17,16 @@ import json
 import logging
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from absl import flags
 from tqdm import tqdm
 
-from vad_jax import cli
+from vad_jax import cli, files
 
 log = logging.getLogger("vad_jax.evaluate")  # __name__ is `__main__` in a command
 
@@ -68,34 +70,17 @@ def evaluate(
 
 def _evaluate(detector, workdir, given) -> dict[str, Any]:
     from vad_jax import evaluation, pictures
-    from vad_jax.data import splits
     from vad_jax.data.frames import identity
     from vad_jax.data.grey import grey_frames, mean_grey
     from vad_jax.learning.workdir import environment
     from vad_jax.maps import Maps, located_in
     from vad_jax.scoring import score_videos
-    from vad_jax.types import DataError
 
     began = time.perf_counter()
+    dataset, videos, truth = labelled(
+        detector, root=given["root"], labels=given["labels"], fps=given["fps"]
+    )
     config = detector.config
-    settings = config.data.copy_and_resolve_references()
-    settings.root = str(given["root"] or settings.root)
-    settings.labels = str(given["labels"]) if given["labels"] else config.data.labels
-    if not Path(settings.root).expanduser().exists():
-        raise DataError(f"{settings.root} does not exist: say where the data are with --root.")
-    dataset = splits.find(settings)
-    dataset = replace(dataset, fps=given["fps"] or dataset.fps)
-    if not dataset.testing:
-        raise DataError(f"{dataset.root} has no test videos: expected them in a folder `testing`.")
-    if dataset.labels is None:
-        raise DataError(
-            f"No labels were found in {dataset.root}. Name a file or folder with --labels; "
-            "without labels there is nothing to evaluate."
-        )
-    videos = splits.testing(dataset, settings, detector.method.inputs)
-    lengths = _lengths(dataset, videos)
-    fps = dict.fromkeys(lengths, dataset.fps) if dataset.fps else None
-    truth = evaluation.read_labels(dataset.labels, lengths, fps=fps)
     with tempfile.TemporaryDirectory(prefix="vad_jax-maps-") as folder:
         maps = Maps(Path(folder), detector.method.inputs) if dataset.masks else None
         with tqdm(total=sum(map(len, videos)), desc="scoring", unit="frame", disable=None) as bar:
@@ -144,6 +129,123 @@ def _evaluate(detector, workdir, given) -> dict[str, Any]:
     for line in left_out:
         log.warning("Left out: %s", line)
     return metrics
+
+
+def labelled(detector, *, root=None, labels=None, fps=None):
+    """The test set of a run: its raw data, the decoded videos, the labels (`evaluation.Labels`).
+
+    Arguments as `evaluate`'s.
+
+    Raises:
+      VadError: no data, no test videos, no labels, labels that do not fit.
+    """
+    from vad_jax import evaluation
+    from vad_jax.data import splits
+    from vad_jax.types import DataError
+
+    settings = detector.config.data.copy_and_resolve_references()
+    settings.root = str(root or settings.root)
+    settings.labels = str(labels) if labels else settings.labels
+    if not Path(settings.root).expanduser().exists():
+        raise DataError(f"{settings.root} does not exist: say where the data are with --root.")
+    dataset = splits.find(settings)
+    dataset = replace(dataset, fps=fps or dataset.fps)
+    if not dataset.testing:
+        raise DataError(f"{dataset.root} has no test videos: expected them in a folder `testing`.")
+    if dataset.labels is None:
+        raise DataError(
+            f"No labels were found in {dataset.root}. Name a file or folder with --labels; "
+            "without labels there is nothing to evaluate."
+        )
+    videos = splits.testing(dataset, settings, detector.method.inputs)
+    lengths = _lengths(dataset, videos)
+    rates = dict.fromkeys(lengths, dataset.fps) if dataset.fps else None
+    return dataset, videos, evaluation.read_labels(dataset.labels, lengths, fps=rates)
+
+
+def evaluate_shots(
+    workdirs: Sequence[str | Path],
+    shots: Sequence[int],
+    *,
+    support: Literal["first", "normal"] = "first",
+    steps: int | None = None,
+    learning_rate: float | None = None,
+    data: str | None = None,
+    root: str | Path | None = None,
+    labels: str | Path | None = None,
+) -> dict[str, Any]:
+    """Adapts runs to each test video and scores the rest of it: K-shot evaluation.
+
+    Args:
+      workdirs: of finished runs; differences are from the first.
+      shots: numbers of windows that are adapted on; 0 is no adaptation.
+      support: the `first` windows of each video, or its first ones of `normal` frames, an oracle.
+      steps: of gradient; by default each run's `adapt.steps`.
+      learning_rate: fine-tune at this rate instead of by learned step sizes.
+      data: another data set than the run's (`data.name`), with `root`.
+      root, labels: as in `evaluate`.
+
+    Returns:
+      Run → what its `shots_SUPPORT.json` holds: figures for each K (`shots.figures`), losses,
+      options and `left_out`; beside it `shots_SUPPORT_K.npz` holds the scores.
+
+    Raises:
+      VadError: as `evaluate`, or no video has enough windows.
+    """
+    import vad_jax
+    from vad_jax import evaluation
+    from vad_jax import shots as few
+    from vad_jax.evaluation.files import plain
+    from vad_jax.learning.workdir import environment, locked
+    from vad_jax.types import ConfigError
+
+    if not shots or min(shots) < 0 or max(shots) < 1 or len(set(shots)) < len(shots):
+        raise ConfigError(f"--shots={','.join(map(str, shots))}: different numbers, one above 0.")
+    found, results = {}, {}
+    for workdir in map(Path, workdirs):
+        name = workdir.resolve().name
+        if name in found:
+            raise ConfigError(f"Two workdirs are called {name}: rename one, tables name runs so.")
+        detector = vad_jax.load(workdir)
+        if data:
+            detector.config.data.name = data
+        if learning_rate is not None:
+            detector = few.with_rate(detector, learning_rate)
+        dataset, videos, truth = labelled(detector, root=root, labels=labels)
+        total = sum(map(len, videos)) * len(shots)
+        with tqdm(total=total, desc=f"{name}, K-shot", unit="frame", disable=None) as bar:
+            own = few.few_shot(
+                detector,
+                videos,
+                truth.values,
+                shots,
+                support=support,
+                steps=steps,
+                progress=bar.update,
+            )
+        results[name] = {
+            "shots": few.figures(own),
+            "losses": {str(k): v.tolist() for k, v in own.losses.items()},
+            "options": {
+                "support": support,
+                "steps": detector.config.adapt.steps if steps is None else steps,
+                "learning_rate": learning_rate,
+                "data": dataset.name,
+                "seed": detector.config.seed,
+            },
+            "left_out": own.left_out,
+            "environment": environment(),
+        }
+        with locked(workdir):
+            for number, scored in own.scored.items():
+                evaluation.write_scores(workdir / f"shots_{support}_{number}.npz", scored)
+            with files.whole(workdir / f"shots_{support}.json") as file:
+                json.dump(plain(results[name]), file, indent=1)
+        found[name] = own
+        for line in own.left_out:
+            log.warning("Left out: %s", line)
+    print(few.table(found))
+    return results
 
 
 def normal_scores(detector, workdir: str | Path):
@@ -281,7 +383,14 @@ def main() -> cli.Outcome:
         names = ("labels", "root", "data", "lower_is_stranger", "normal_scores")
         names += ("false_alarms_per_hour", "fps")
         options = {name: getattr(given, name) for name in names}
+        options["data"] = options["data"] or "folder"
         return outcome(evaluate_scores(given.scores, output, **options))
+    if given.shots:
+        names = ("support", "steps", "learning_rate", "data", "root", "labels")
+        options = {name: getattr(given, name) for name in names}
+        found = evaluate_shots(given.workdir, list(map(int, given.shots)), **options)
+        partly = any(run["left_out"] for run in found.values())
+        return cli.Outcome(found, exit_code=3 if partly else 0)
     names = ("root", "labels", "all_frames", "false_alarms_per_hour", "fps")
     options = {name: getattr(given, name) for name in names}
     if len(given.workdir) > 1:
@@ -313,6 +422,21 @@ if __name__ == "__main__":
         None,
         "With --scores: scores of normal videos that were not trained on, in the same form.",
     )
-    flags.DEFINE_string("data", "folder", "With --scores and --root: which data set lies there.")
+    flags.DEFINE_string(
+        "data", None, "With --root: which data set lies there; for --scores and --shots."
+    )
+    flags.DEFINE_list(
+        "shots", None, "Adapt to each test video on so many of its windows: 0,1,5,10."
+    )
+    flags.DEFINE_enum(
+        "support",
+        "first",
+        ["first", "normal"],
+        "With --shots: a video's first windows, or its first of normal frames (an oracle).",
+    )
+    flags.DEFINE_integer("steps", None, "With --shots: gradient steps; default adapt.steps.", 0)
+    flags.DEFINE_float(
+        "learning_rate", None, "With --shots: fine-tune at this rate, without step sizes.", 0.0
+    )
     flags.DEFINE_bool("lower_is_stranger", False, "With --scores: they fall where it is strange.")
     cli.run(main)

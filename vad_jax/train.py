@@ -48,7 +48,7 @@ def train(config, workdir: str | Path) -> dict[str, Any] | None:
             )
     dataset = splits.find(config.data)
     training, validation = splits.training(dataset, config.data, method.stages[0].inputs)
-    init = vad_jax.load(config.init_from).variables if config.init_from else None
+    init = _started(method, config) if config.init_from else None
     with workdirs.locked(workdir), cli.until_signal() as stop:
         digest = workdirs.claim(workdir, config, training, validation)
         loop.train(
@@ -62,6 +62,41 @@ def train(config, workdir: str | Path) -> dict[str, Any] | None:
         log.warning("%s has no labels: not evaluated.", dataset.root)
         return None
     return evaluate.evaluate(workdir)
+
+
+def _started(method, config):
+    """The variables of the run that `init_from` names; what it has not got is made afresh.
+
+    Raises:
+      ConfigError: it has what this method has not, or other shapes.
+    """
+    import jax
+
+    import vad_jax
+    from vad_jax.learning import optim
+    from vad_jax.types import ConfigError
+
+    fresh = jax.jit(method.init)(jax.random.key(config.seed))
+    earlier = vad_jax.load(config.init_from).variables
+    given = dict(zip(optim.paths(earlier), jax.tree.leaves(earlier), strict=True))
+    paths = optim.paths(fresh)
+    wrong = [path for path in given if path not in paths]
+    for path, leaf in zip(paths, jax.tree.leaves(fresh), strict=True):
+        if path in given and given[path].shape != leaf.shape:
+            wrong.append(f"{path}, {given[path].shape} there and {leaf.shape} here")
+    if wrong:
+        raise ConfigError(
+            f"init_from={config.init_from}: that run's variables do not fit this config: "
+            f"{'; '.join(wrong[:3])}{' …' if wrong[3:] else ''}. Method, width, input.channels and "
+            "the like must be those of that run."
+        )
+    missing = [path for path in paths if path not in given]
+    if missing:
+        log.info("Not in %s, so begun afresh: %s", config.init_from, ", ".join(missing[:6]))
+    leaves = [
+        given.get(path, leaf) for path, leaf in zip(paths, jax.tree.leaves(fresh), strict=True)
+    ]
+    return jax.tree.unflatten(jax.tree.structure(fresh), leaves)
 
 
 def _frame(spec) -> tuple[int, int, int, str]:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from vad_jax.data.windows import frame_indices, pack, rounds, segment_starts, starts
+from vad_jax.data.windows import apart, pack, rounds, segment_starts, starts
 from vad_jax.types import EpisodeSpec, InputSpec
 
 _HELD_OUT = 8  # episodes of each video where a loss is only measured
@@ -40,9 +40,7 @@ def batches(
     able = [i for i, first in enumerate(firsts) if _draw(spec, first, rng) is not None]
     number = sum(len(firsts[i]) for i in able)
     taken = len(able) * (spec.episode.support + spec.episode.query)
-    drawn = [
-        _round(spec, firsts, rng.permutation(able), rng) for _ in range(rounds(number, taken))
-    ]
+    drawn = [_round(spec, firsts, rng.permutation(able), rng) for _ in range(rounds(number, taken))]
     every = np.concatenate([_none(spec), *drawn])
     if len(every) >= batch_size:
         every = every[: len(every) // batch_size * batch_size]
@@ -85,29 +83,18 @@ def _draw(spec: InputSpec, first: np.ndarray, rng: np.random.Generator) -> np.nd
     if episode.draw == "published":
         return _from_one_segment(episode, first, rng)
     for support in range(min(episode.support, len(first) - 1), 0, -1):
-        apart = _apart(spec, first, support)
-        # `apart[i]`: how many windows share no frame with the `support` windows from the i-th on.
-        able = np.flatnonzero([len(others) for others in apart])
-        if not able.size:
-            continue
-        begin = rng.choice(able)
-        query = rng.permutation(apart[begin])[: episode.query]
-        drawn = np.full(episode.support + episode.query, -1, np.int32)
-        drawn[:support] = first[begin : begin + support]
-        drawn[episode.support : episode.support + len(query)] = query
-        return drawn
+        places = rng.permutation(len(first) - support + 1)
+        for begin in places:
+            chosen = first[begin : begin + support]
+            others = apart(spec, first, chosen)
+            if not len(others):
+                continue
+            query = rng.permutation(others)[: episode.query]
+            drawn = np.full(episode.support + episode.query, -1, np.int32)
+            drawn[:support] = chosen
+            drawn[episode.support : episode.support + len(query)] = query
+            return drawn
     return None
-
-
-def _apart(spec: InputSpec, first: np.ndarray, support: int) -> list[np.ndarray]:
-    """For each place where `support` windows in a row begin, the windows that share no frame."""
-    every = frame_indices(spec, first)
-    low, high = every.min(axis=1), every.max(axis=1)
-    found = []
-    for begin in range(len(first) - support + 1):
-        left, right = low[begin], high[begin : begin + support].max()
-        found.append(first[(high < left) | (low > right)])
-    return found
 
 
 def _from_one_segment(episode: EpisodeSpec, first: np.ndarray, rng) -> np.ndarray | None:

@@ -28,6 +28,7 @@ def _tensorflow():
 
 def feed(videos: Sequence[Frames], spec: InputSpec) -> Feed:
     """A feed that reads windows from the memory-mapped frames."""
+
     def read(some):
         index = rows.frame_indices(spec, some)
         clips = [videos[video].read(i) for video, i in zip(some[:, 0], index, strict=True)]

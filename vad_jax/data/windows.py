@@ -40,6 +40,12 @@ def starts(spec: InputSpec, length: int, broken: Collection[int] = ()) -> np.nda
     return first[~np.isin(frame_indices(spec, first), list(broken)).any(axis=1)]
 
 
+def apart(spec: InputSpec, first: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Those of the windows `first` that share no frame, lead included, with any of `others`."""
+    taken = np.unique(frame_indices(spec, others))
+    return first[~np.isin(frame_indices(spec, first), taken).any(axis=1)]
+
+
 def rows(
     spec: InputSpec, lengths: Sequence[int], broken: Sequence[Collection[int]] | None = None
 ) -> np.ndarray:

@@ -118,10 +118,42 @@ def adopt(
     _measure_normal(method, given, training, validation, workdir)
 
 
+def keep(
+    method: Method, config, variables: Variables, workdir: Path, *, digest: str, step: int
+) -> None:
+    """Saves finished variables as the last stage's checkpoint, with slots of a fresh start.
+
+    Args:
+      method, config: as `train`'s.
+      variables: finished layout.
+      workdir: of the run; what its earlier stages measured lies in `statistics/`.
+      digest: of config and data.
+      step: that the variables are said to be of.
+    """
+    stage = method.stages[-1]
+    begun = stage.begin(variables, statistics.before_last(workdir, method))
+    optimizer = stage.optimizer(steps_per_epoch=1, steps=1)
+    slots = optim.only(optimizer, stage.trainable, begun["params"]).init(begun["params"])
+    position = {"step": step, "epoch": 0, "digest": digest, "unlogged": []}
+    Checkpoints(workdir / "checkpoints" / stage.name).save(begun, slots, position)
+
+
 def _measure_normal(method, variables, training, validation, workdir) -> None:
-    """Writes the parts of normal clips, held-out ones if there are, and their statistics."""
-    normal = validation or training
     source = "held-out" if validation else "training"
+    measure_normal(method, variables, validation or training, workdir, source)
+
+
+def measure_normal(
+    method: Method, variables: Variables, normal: Sequence[Frames], workdir: Path, source: str
+) -> None:
+    """Writes the parts of normal clips and their statistics; with them a run is finished.
+
+    Args:
+      method, variables: what scores.
+      normal: videos.
+      workdir: gets `normal_windows.npz` and `normal.npz`.
+      source: `held-out` or `training`: where the videos come from.
+    """
     with tqdm(total=sum(map(len, normal)), desc="normal clips", unit="frame", disable=None) as bar:
         found = statistics.normal_parts(method, variables, normal, source, progress=bar.update)
     statistics.write_windows(workdir / "normal_windows.npz", found["windows"], source)
@@ -184,8 +216,8 @@ class _StageRun:
             )
         if bare:
             raise DataError(
-                f"data.validation: no row for stage {self.stage.name} in {', '.join(bare)}, so "
-                f"nothing can be measured there; it needs {rows.need(spec)}. Hold out longer videos."
+                f"data.validation: nothing can be measured by stage {self.stage.name} in "
+                f"{', '.join(bare)}: it needs {rows.need(spec)}. Hold out longer videos."
             )
         if short:
             log.warning(

@@ -99,6 +99,14 @@ def read(path: Path) -> dict[str, dict[str, float]]:
     return result
 
 
+def before_last(workdir: Path, method: Method) -> dict[str, dict[str, float]] | None:
+    """What the stage before the last measured, which the last one's `begin` is handed; or None."""
+    if len(method.stages) < 2:
+        return None
+    path = workdir / "statistics" / f"{method.stages[-2].name}.npz"
+    return read(path) if path.exists() else None
+
+
 def read_map_99(path: Path) -> float:
     """The 99th percentile of normal error maps, NaN for a method that draws none."""
     return float(_arrays(path)["map_99"])

@@ -91,6 +91,21 @@ def claim(workdir: Path, config, training: Sequence[Frames], validation: Sequenc
     }
     if (workdir / "config.json").exists():
         _same_run(workdir, config, data)
+    return _begin(workdir, config, data)
+
+
+def derive(workdir: Path, config, data: dict[str, Any], *, adapted: dict[str, Any]) -> str:
+    """Makes the workdir of a run that was adapted from another; returns its digest.
+
+    Args:
+      workdir: new.
+      config, data: of the other run.
+      adapted: plain values: from which run, and how.
+    """
+    return _begin(workdir, config, {**data, "adapted": adapted})
+
+
+def _begin(workdir: Path, config, data: dict[str, Any]) -> str:
     workdir.mkdir(parents=True, exist_ok=True)
     _write(workdir / "environment.json", json.dumps(environment(), indent=1))
     _write(workdir / "data.json", json.dumps(data, indent=1))
@@ -168,6 +183,11 @@ def check_origin(folder: Path, position: dict[str, Any], digest: str) -> None:
 
 def _same_run(workdir: Path, config, data: dict[str, Any]) -> None:
     stored, seen = read(workdir)
+    if "adapted" in seen:
+        raise CheckpointError(
+            f"{workdir} was adapted from {seen['adapted'].get('from')} and holds no training to go "
+            "on with: give another --workdir, or evaluate and score this one."
+        )
     differences = configs.difference(config, stored)
     differences = [line for line in differences if not _longer(line, config, stored)]
     if seen["identity"] != data["identity"]:

@@ -355,9 +355,7 @@ class Model:
         self.temperature = config.temperature.attention, config.temperature.match
         self.weights = {name: config.weights[name] for name in ("frame", "compact", "diverse")}
         published = config.adapt_weights == "published"
-        self.adapt_weights = self.weights | (
-            {"compact": 0.1, "diverse": 0.1} if published else {}
-        )
+        self.adapt_weights = self.weights | ({"compact": 0.1, "diverse": 0.1} if published else {})
         self.softplus = config.step_size_map == "softplus"
         self.learns_step_sizes = "meta" in config.stage_names
         self.first_step_size = config.meta.step_size
@@ -599,7 +597,7 @@ class Model:
         return total, (state, {**parts, **self.inner_parts(losses, given["step_size"], mask)})
 
     def inner_parts(self, losses, step_size, mask):
-        """What is logged of the inner loop: its losses, the step sizes and how many are negative."""
+        """What is logged of the inner loop: its first loss, and the range of the step sizes."""
         flat = jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(step_size)])
         flat = jax.lax.stop_gradient(flat)
         inner = losses.inner

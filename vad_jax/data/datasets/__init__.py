@@ -36,6 +36,8 @@ NAMES = (
     "ucsd_ped2",
     "folder",
     "synthetic",
+    "synthetic_scenes",
+    "synthetic_scenes_held_out",
 )
 
 
@@ -49,7 +51,9 @@ def open_dataset(
     """Finds the videos, labels and masks of a raw folder.
 
     Args:
-      name: one of `NAMES`; `synthetic` is written first where its folder does not exist.
+      name: one of `NAMES`; the synthetic sets are written first where their folder does not exist.
+        `synthetic_scenes` trains on scenes 0 to 79 (64 to 79 are there to be held out) and tests on
+        scenes 100 to 119, `synthetic_scenes_held_out` tests on 64 to 79 of the same folder.
       root: the folder; for UCSD, Avenue and ShanghaiTech also one that holds it; or that set as it
         was built by `vad_jax.prepare`.
       labels: file or folder with the truth, instead of what the search would find; for Avenue
@@ -78,14 +82,35 @@ def _opened(name: str, root: Path, labels: str | Path | None) -> Dataset:
         return shanghaitech.open_shanghaitech(root, labels=labels)
     if name == "ucf_crime":
         return ucf_crime.open_ucf_crime(root, labels=labels)
-    if name == "synthetic":
+    if name.startswith("synthetic") and name in NAMES:
+        scenes = name != "synthetic"
         if not root.exists():
-            synthetic_folder.write(root)
-            log.info("Wrote the synthetic set to %s.", root)
-        return replace(open_folder(name, root, labels=labels), fps=synthetic.FPS)
+            log.info("Writing the synthetic set to %s.", root)
+            synthetic_folder.write(root, preset="scenes" if scenes else "quickstart")
+        found = replace(open_folder(name, root, labels=labels), fps=synthetic.FPS)
+        return _scenes(found) if scenes else found
     if name == "folder":
         return _with_rate(open_folder(name, root, labels=labels))
     raise DataError(f"No data set is called {name!r}. Known are {', '.join(NAMES)} (data.name).")
+
+
+def _scenes(dataset: Dataset) -> Dataset:
+    """The videos of the scenes that are trained on, and of those that are tested on."""
+    scenes = synthetic_folder.SCENES
+    tested = scenes["validation" if dataset.name.endswith("held_out") else "testing"]
+    training = (*scenes["training"], *scenes["validation"])
+    try:
+        numbers = {s.name: int(s.name.split("_")[0]) for s in (*dataset.training, *dataset.testing)}
+    except ValueError as error:
+        raise DataError(
+            f"{dataset.root} holds no scenes ({error}): name a folder that is not there yet, the "
+            "synthetic scenes are written into it."
+        ) from None
+    return replace(
+        dataset,
+        training=tuple(s for s in dataset.training if numbers[s.name] in training),
+        testing=tuple(s for s in dataset.testing if numbers[s.name] in tested),
+    )
 
 
 def published(dataset: Dataset) -> Published | None:

@@ -1,0 +1,209 @@
+"""Adapts a finished run to a new scene from a few windows of normal footage.
+
+    python -m vad_jax.adapt --workdir=runs/NAME --source=PATH --output=runs/NEW [--shots=10]
+        [--steps=T] [--learning_rate=R] [--support=first|spread] [--accept_outliers]
+
+Writes a workdir that `vad_jax.score` and `vad_jax.evaluate` take. A run with learned step sizes
+(MPU) adapts by them; any other, or with --learning_rate, is fine-tuned by plain gradient steps.
+Normal clips of the new scene are measured on what of the source is not adapted on, so give more
+footage than the shots.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from absl import flags
+
+from vad_jax import cli
+
+log = logging.getLogger("vad_jax.adapt")  # __name__ is `__main__` in a command
+
+_MEASURED = 20  # windows that the statistics of a scene need at least
+
+
+def adapt(
+    workdir: str | Path,
+    source: str | Path,
+    output: str | Path,
+    *,
+    shots: int = 10,
+    steps: int | None = None,
+    learning_rate: float | None = None,
+    support: Literal["first", "spread"] = "first",
+    accept_outliers: bool = False,
+) -> dict[str, Any]:
+    """Writes a workdir with the run's variables adapted to a scene.
+
+    Args:
+      workdir: of a finished run.
+      source: a video file, a folder of frames, or a folder of such: normal footage of the scene.
+      output: the new workdir.
+      shots: windows that are adapted on, K.
+      steps: gradient steps; by default `config.adapt.steps`.
+      learning_rate: fine-tune at this rate instead of by learned step sizes.
+      support: the `first` windows of the source, or windows at equal steps over it.
+      accept_outliers: adapt even if a window of the support disagrees with the others.
+
+    Returns:
+      `shots`, `steps`, `loss_before` and `loss_after` on the support, `outlier` (the largest loss
+      of a window after adaptation to the others, as a multiple of their median), `measured`
+      windows of the rest of the source.
+
+    Raises:
+      VadError: no finished run, too little footage, a support that disagrees with itself, or an
+        output that is a run already.
+    """
+    import vad_jax
+    from vad_jax import shots as few
+    from vad_jax.data import splits
+    from vad_jax.data.folder import sources
+    from vad_jax.data.shots import spread
+    from vad_jax.data.windows import frame_indices
+    from vad_jax.learning.workdir import locked
+    from vad_jax.types import CheckpointError, ConfigError, DataError
+
+    if shots < 1:
+        raise ConfigError(f"--shots={shots}: at least 1 window.")
+    workdir, output = Path(workdir), Path(output)
+    detector = vad_jax.load(workdir)
+    learned = detector.variables["state"]
+    if (output / "config.json").exists():
+        raise CheckpointError(f"{output} holds a run already: give another --output.")
+    if learning_rate is not None:
+        detector = few.with_rate(detector, learning_rate)
+    steps = detector.config.adapt.steps if steps is None else steps
+    method, spec = detector.method, detector.method.inputs
+    videos = splits.decoded(sources(Path(source)), detector.config.data, spec)
+    chosen = _support(spec, videos, shots, support, spread)
+    if sum(map(len, chosen)) < shots:
+        raise DataError(
+            f"{source} has {sum(map(len, chosen))} windows of {spec.span} whole frames, and "
+            f"--shots={shots} are asked for: give more footage or fewer shots."
+        )
+    batch = _joined(few.support_batch(spec, v, f) for v, f in zip(videos, chosen, strict=True))
+    outlier = few.disagreement(method, detector.variables, batch, steps=steps)
+    if outlier is not None and outlier.max() > few.OUTLIER and not accept_outliers:
+        at = int(outlier.argmax())
+        raise DataError(
+            f"{videos[batch['video'][at]].name}, frames from {batch['frame'][at]} on: adapted to "
+            f"the other {shots - 1} windows, this one has {outlier.max():.1f} times the loss of "
+            "their median. Something there may not be normal: look at it, give other footage, or "
+            "--accept_outliers."
+        )
+    ((variables, losses),) = few.adapted(method, detector.variables, [batch], steps=steps)
+    ((_, after),) = few.adapted(method, variables, [batch], steps=1)
+    before = float(losses[0]) if len(losses) else float(after[0])
+    ready = replace(detector, variables={**variables, "state": {**learned, **variables["state"]}})
+    rest = [
+        video.without(frame_indices(spec, first).ravel().tolist())
+        for video, first in zip(videos, chosen, strict=True)
+    ]
+    with locked(output, "--output"):
+        measured = _write(ready, workdir, output, rest, {"shots": shots, "steps": steps})
+    return {
+        "shots": shots,
+        "steps": steps,
+        "loss_before": before,
+        "loss_after": float(after[0]),
+        "outlier": None if outlier is None else float(outlier.max()),
+        "measured": measured,
+    }
+
+
+def _support(spec, videos, shots, where, spread) -> list[np.ndarray]:
+    """First frames of the support in each video; over several videos in equal numbers."""
+    if where == "first":
+        left, chosen = shots, []
+        for video in videos:
+            chosen.append(spread(spec, len(video), video.broken, left, "first"))
+            left -= len(chosen[-1])
+        return chosen
+    share = np.diff(np.linspace(0, shots, len(videos) + 1).round().astype(int))
+    return [
+        spread(spec, len(video), video.broken, int(own), "spread")
+        for video, own in zip(videos, share, strict=True)
+    ]
+
+
+def _joined(batches) -> dict[str, np.ndarray]:
+    batches = list(batches)
+    joined = {name: np.concatenate([b[name] for b in batches]) for name in batches[0]}
+    sizes = [len(b["mask"]) for b in batches]
+    return {**joined, "video": np.repeat(np.arange(len(sizes)), sizes).astype(np.int32)}
+
+
+def _write(detector, workdir: Path, output: Path, rest, how: dict[str, int]) -> int:
+    """The new workdir; returns how many windows of the scene its statistics rest on."""
+    from vad_jax.data import windows
+    from vad_jax.learning import loop
+    from vad_jax.learning import workdir as workdirs
+
+    spec = detector.method.inputs
+    usable = [video for video in rest if len(windows.starts(spec, len(video), video.broken))]
+    number = sum(len(windows.starts(spec, len(v), v.broken)) for v in usable)
+    if (workdir / "statistics").is_dir():
+        shutil.copytree(workdir / "statistics", output / "statistics", dirs_exist_ok=True)
+    about = {"from": str(workdir), **how}
+    digest = workdirs.derive(output, detector.config, detector.about["data"], adapted=about)
+    step = detector.about["step"]
+    loop.keep(
+        detector.method, detector.config, detector.variables, output, digest=digest, step=step
+    )
+    if number >= _MEASURED:
+        loop.measure_normal(detector.method, detector.variables, usable, output, "held-out")
+        return number
+    log.warning(
+        "Only %d windows of the source are not adapted on: the statistics of normal clips, which "
+        "the protocol `online` needs, stay those of %s. Give %d windows more than --shots.",
+        number, workdir, _MEASURED,
+    )  # fmt: skip
+    for name in ("normal.npz", "normal_windows.npz"):
+        if (workdir / name).exists():
+            shutil.copyfile(workdir / name, output / name)
+    return 0
+
+
+def main() -> cli.Outcome:
+    from vad_jax.types import ConfigError
+
+    given = flags.FLAGS
+    for name, what in (
+        ("workdir", "the run's folder"),
+        ("source", "normal footage of the scene"),
+        ("output", "a new workdir"),
+    ):
+        if not given[name].value:
+            raise ConfigError(f"Give {what}: --{name}=PATH.")
+    names = ("shots", "steps", "learning_rate", "support", "accept_outliers")
+    found = adapt(
+        given.workdir, given.source, given.output, **{name: given[name].value for name in names}
+    )
+    print(
+        f"Adapted to {found['shots']} windows in {found['steps']} steps: their loss "
+        f"{found['loss_before']:.6g} before, {found['loss_after']:.6g} after. {given.output}"
+    )
+    if found["loss_after"] > 0.999 * found["loss_before"]:
+        log.warning(
+            "The steps changed next to nothing: more --steps, or plain fine-tuning at a "
+            "--learning_rate."
+        )
+    return cli.Outcome(json.loads(json.dumps(found)))
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("workdir", None, "Folder of a finished run.")
+    flags.DEFINE_string("source", None, "Normal footage: a video, or a folder of videos or frames.")
+    flags.DEFINE_string("output", None, "The new workdir.")
+    flags.DEFINE_integer("shots", 10, "Windows that are adapted on.")
+    flags.DEFINE_integer("steps", None, "Gradient steps; default adapt.steps.", lower_bound=0)
+    flags.DEFINE_float("learning_rate", None, "Fine-tune at this rate, without step sizes.", 0.0)
+    flags.DEFINE_enum("support", "first", ["first", "spread"], "Which windows of the source.")
+    flags.DEFINE_bool("accept_outliers", False, "Adapt even if a window disagrees with the others.")
+    cli.run(main)
