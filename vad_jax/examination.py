@@ -208,10 +208,11 @@ def _check_masks(row: Row, facts: MaskFacts, place: Path) -> None:
     if len(others) > 1:
         shown = ", ".join(f"{value:g}" for value in others[:4]) + (" …" if others[4:] else "")
         first = sorted(facts.values[value] for value in others)[1]
+        advice = "Masks saved as JPEG are spoilt: take" if place.is_dir() else "Take"
         row.blame(
             "different",
             f"frame {first}: masks hold the values 0, {shown}; they have two, 0 and one other. "
-            f"Masks saved as JPEG are spoilt: take the originals ({place})",
+            f"{advice} the originals ({place})",
         )
 
 

@@ -105,7 +105,8 @@ def test_counts_of_the_page_are_the_sums_of_its_table():
     assert (known.testing.videos, known.testing.frames) == (21, 15_324)
     assert sum(known.anomalous["masks"].values()) == 3_712
     assert sum(known.anomalous["labels"].values()) == 3_867
-    assert len(known.remarks) == 4
+    assert len(known.remarks) == 5
+    assert "data.exclude=hf2vad" in known.remarks[-1]
 
 
 def test_names_alone_say_what_is_missing(repacked):
@@ -204,7 +205,10 @@ def test_masks_of_another_number_are_counted(tmp_path):
 
 def test_a_file_without_its_cell_names_what_it_holds(tmp_path):
     scipy.io.savemat(tmp_path / "1_label.mat", {"vol": np.zeros((2, 2))})
-    with pytest.raises(DataError, match=r"1_label\.mat holds vol\. .*`volLabel`"):
+    with pytest.raises(DataError, match=r"1_label\.mat holds vol \(double\)\. .*`volLabel`"):
+        list(read_masks(tmp_path, "01", 1))
+    scipy.io.savemat(tmp_path / "1_label.mat", {"volLabel": np.zeros((1, *SIZE), np.uint8)})
+    with pytest.raises(DataError, match=r"holds volLabel \(uint8\)\. Expected .*a cell"):
         list(read_masks(tmp_path, "01", 1))
     cell = masks_of([0, 1])
     cell[0, 1] = np.zeros((2, 2, 3), np.uint8)

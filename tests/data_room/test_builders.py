@@ -498,6 +498,18 @@ def test_a_registered_set_finds_its_labels_by_itself(ped2, tmp_path):
     assert len(again) == len(source)
 
 
+def test_a_registered_set_leaves_out_bad_frames_where_it_is_told_to(ped2, tmp_path):
+    (ped2 / "testing" / "frames" / "02" / "004.jpg").write_bytes(b"")
+    options = raw_folder(ped2, split="test", data_dir=tmp_path / "built")
+    with pytest.raises(DataError, match=r"02, frame 4: .*on_bad_frame=skip"):
+        tfds.data_source("vad_ucsd_ped2/64", **options)
+    how = {"on_bad_frame": "skip"}
+    source = tfds.data_source("vad_ucsd_ped2/64", builder_kwargs=how, **options)
+    assert [(r["first_frame"], len(r["label"])) for r in by_video(source)["02"]] == [(0, 4), (5, 4)]
+    with pytest.raises(ConfigError, match="error or skip, not 'ignore'"):
+        tfds.builder("vad_ucsd_ped2/64", on_bad_frame="ignore")
+
+
 def test_all_sets_are_registered_and_say_what_their_folder_holds():
     for name in ("ucsd_ped1", "ucsd_ped2", "avenue", "shanghaitech", "ucf_crime", "folder"):
         builder = tfds.builder_cls(f"vad_{name}")

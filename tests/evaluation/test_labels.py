@@ -328,6 +328,17 @@ def test_bad_line_of_an_m_file_is_named(tmp_path, line, said):
         read_labels(tmp_path / "set.m", LENGTHS)
 
 
+def test_m_files_may_have_any_spaces_and_a_mark_of_their_code(tmp_path):
+    lines = [
+        "TestVideoFile = { } ;",
+        *["TestVideoFile { end + 1 } . gt_frame = [ 1 : 2 , 4 ] ; % é"] * 3,
+    ]
+    for ending in ("\r\n", "\r", "\n"):
+        (tmp_path / "set.m").write_bytes(ending.join(lines).encode("utf-8-sig"))
+        found = read_labels(tmp_path / "set.m", LENGTHS).values
+        assert found["Test003"].tolist()[:4] == [1, 1, 0, 1]
+
+
 def test_m_file_of_another_set_is_refused(tmp_path):
     with pytest.raises(DataError, match="labels 3 videos, but there are 2"):
         read_labels(as_m(tmp_path), {"a": 6, "b": 5})

@@ -115,11 +115,13 @@ def _frame(field, name, fps, where):
 def read_m(file: Path, lengths: Mapping[str, int]) -> dict[str, np.ndarray]:
     """UCSD's text: one line of 1-based inclusive ranges a video (`.m`). Parsed, never evaluated."""
     videos = []
-    for number, line in enumerate(file.read_text(encoding="latin-1").splitlines(), 1):
+    for number, line in enumerate(_latin(file).splitlines(), 1):
         line = line.split("%")[0].strip()
         if not line or re.fullmatch(r"\w+\s*=\s*\{\s*\}\s*;?", line):
             continue
-        found = re.fullmatch(r"\w+\{end\s*\+\s*1\}\.gt_frame\s*=\s*\[(.*)\]\s*;?", line)
+        found = re.fullmatch(
+            r"\w+\s*\{\s*end\s*\+\s*1\s*\}\s*\.\s*gt_frame\s*=\s*\[(.*)\]\s*;?", line
+        )
         if not found:
             raise DataError(
                 f"{file}, line {number} reads {line!r}. Expected "
@@ -137,6 +139,11 @@ def read_m(file: Path, lengths: Mapping[str, int]) -> dict[str, np.ndarray]:
         ranges = [_range(item, where) for item in re.split(r"[\s,;]+", text.strip()) if item]
         labels[name] = _marked(ranges, name, lengths[name], where)
     return labels
+
+
+def _latin(file):
+    """MATLAB's text in whatever code: only ASCII is looked at, comments may hold the rest."""
+    return file.read_bytes().removeprefix(b"\xef\xbb\xbf").decode("latin-1")
 
 
 def _range(item, where):

@@ -171,9 +171,10 @@ def _cells(file):
             f"{file} is no MATLAB file that can be read ({error}). Save it with `-v7`."
         ) from error
     if CELLS not in content or content[CELLS].dtype != object:
-        found = ", ".join(name for name, *_ in scipy.io.whosmat(file)) or "nothing"
+        found = ", ".join(f"{name} ({kind})" for name, _, kind in scipy.io.whosmat(file))
         raise DataError(
-            f"{file} holds {found}. Expected the variable `{CELLS}`, a cell with one mask a frame."
+            f"{file} holds {found or 'nothing'}. Expected the variable `{CELLS}`, a cell with one "
+            "mask a frame."
         )
     cells = [bare(cell) for cell in content[CELLS].ravel()]
     for frame, cell in enumerate(cells):
