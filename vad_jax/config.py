@@ -47,13 +47,13 @@ def _shared() -> dict[str, Any]:
         "precision": "float32",
         "data": {
             "name": "folder",
-            "root": config_dict.placeholder(str),
+            "root": config_dict.placeholder(str),  # the raw folder, or the set that was built of it
             "validation": (),  # names of training videos that are held out
             "labels": config_dict.placeholder(
                 str
             ),  # a file or folder; else found beside the videos
             "backend": "tf",  # or "resident": the frames lie on the device
-            "cache": "~/.cache/vad_jax",  # decoded frames, memory-mapped
+            "cache": "~/.cache/vad_jax",  # decoded frames, memory-mapped; built sets, unpacked
             "on_bad_frame": "error",
             "exclude": config_dict.placeholder(str),  # "hf2vad": Avenue's training without its
             # unclean frames; published figures train on everything

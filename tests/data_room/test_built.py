@@ -201,6 +201,13 @@ def test_a_video_of_which_frames_are_missing_is_named(raw, build, opened):
         opened(root)
 
 
+def test_a_video_that_comes_twice_is_named(raw, build, opened, monkeypatch):
+    root, videos = build(raw), built._videos
+    monkeypatch.setattr(built, "_videos", lambda *a: itertools.chain(videos(*a), videos(*a)))
+    with pytest.raises(DataError, match="video 01 is in two places"):
+        opened(root)
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

@@ -136,6 +136,8 @@ def _unpack(builder, root: Path, place: Path, *, resized: bool) -> None:
             for split in builder.info.splits:
                 for video in _videos(builder, split, root):
                     name = video[0]["video"]
+                    if name in order[PARTS[split]]:
+                        raise DataError(f"{root}: video {name} is in two places of it.")
                     _check_whole(video, skipped.get(f"{split}/{name}", ()), f"{root}, {split}")
                     order[PARTS[split]].append(name)
                     order["fps"] = video[0]["fps"]
