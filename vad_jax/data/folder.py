@@ -6,7 +6,6 @@ Only names are looked at here; nothing is decoded and nothing is written.
 from __future__ import annotations
 
 import logging
-import os
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -14,6 +13,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
+from vad_jax.data.links import check_link
 from vad_jax.types import DataError
 
 log = logging.getLogger(__name__)
@@ -236,43 +236,6 @@ def first_missing(source: Source, *, first: int, frames: int) -> str | None:
         first += 1
     absent = next((n for n in range(first, first + frames) if n not in present), None)
     return None if absent is None else _renumbered(source.images[0], absent)
-
-
-def check_link(entry: Path, root: Path) -> None:
-    """Raises DataError if an entry is a link that leaves the root, leads nowhere or leads back."""
-    if not entry.is_symlink():
-        return
-    try:
-        target = entry.resolve(strict=True)
-    except (OSError, RuntimeError):  # the latter for links in a ring
-        raise DataError(
-            f"{entry} is a link to {entry.readlink()}, which is not there. Put the file itself "
-            "there, or remove the link."
-        ) from None
-    if not target.is_relative_to(root.resolve()):
-        raise DataError(
-            f"{entry} is a link to {target}, outside {root}. "
-            "Put the files themselves there, or give the folder that holds both."
-        )
-    holders = [parent for parent in entry.parents if parent.is_relative_to(root)]
-    if any(parent.resolve().is_relative_to(target) for parent in holders):
-        raise DataError(
-            f"{entry} is a link to {target}, which holds it: its videos would be there again and "
-            "again. Remove the link."
-        )
-
-
-def check_links(place: Path, root: Path) -> None:
-    """Raises DataError for a link to the outside at or below a place of truth within a root."""
-    if not place.is_relative_to(root):
-        return  # found beside the root, or named by the user
-    for entry in (*reversed(place.parents), place):
-        if entry != root and entry.is_relative_to(root):
-            check_link(entry, root)
-    for folder, folders, files in os.walk(place):
-        for name in (*folders, *files):
-            if not is_junk(name):
-                check_link(Path(folder, name), root)
 
 
 def check_root(root: Path) -> None:

@@ -11,7 +11,8 @@ from vad_jax.data.datasets import avenue, built, shanghaitech, ucf_crime, ucsd
 from vad_jax.data.datasets.places import Truth, truths
 from vad_jax.data.datasets.published import Published
 from vad_jax.data.decoder import frame_rate
-from vad_jax.data.folder import Dataset, Source, check_links, open_folder
+from vad_jax.data.folder import Dataset, Source, open_folder
+from vad_jax.data.links import check_links
 from vad_jax.types import DataError
 
 log = logging.getLogger(__name__)
