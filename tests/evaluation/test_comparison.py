@@ -142,4 +142,3 @@ def test_comparing_writes_a_page_into_the_first_workdir(finished_run, tmp_path, 
     text = (other / "comparison.html").read_text(encoding="utf-8")
     assert "minus other, paired" in text
     assert f"--workdir={other},{finished_run[0]}" in text
-    assert not (finished_run[0] / "comparison.html").exists()

@@ -48,6 +48,7 @@ STALE = (  # once a run is trained further
     "controls.npz",
     "metrics.json",
     "report.html",
+    "comparison.html",
 )
 
 
