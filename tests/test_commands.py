@@ -1,5 +1,6 @@
 """The commands as a user meets them: what bad input is told, what an evaluation leaves behind."""
 
+import dataclasses
 import json
 import os
 import re
@@ -14,7 +15,7 @@ import pytest
 
 import vad_jax
 from vad_jax import config as configs
-from vad_jax import evaluation
+from vad_jax import evaluation, pictures
 from vad_jax.data import splits
 from vad_jax.evaluate import evaluate, normal_scores
 from vad_jax.pictures import timeline
@@ -385,6 +386,29 @@ def test_a_bounded_number_of_frames_is_kept_for_the_timelines(finished_run):
         picture = cv2.imread(str(folder / kept["file"]))
         assert picture.shape == (timeline.HEIGHT, 2 * timeline.HEIGHT, 3)  # frame and map
     assert any(kept["boxes"] for kept in about["frames"])
+
+
+def test_a_method_without_maps_has_pictures_of_frames(finished_run, tmp_path):
+    detector = vad_jax.load(finished_run[0])
+    own = detector.method.score
+
+    def score(variables, carry, batch):
+        carry, scores = own(variables, carry, batch)
+        return carry, scores._replace(maps=None)
+
+    detector = dataclasses.replace(
+        detector, method=dataclasses.replace(detector.method, score=score)
+    )
+    settings = detector.config.data
+    videos = splits.testing(splits.find(settings), settings, detector.method.inputs)
+    scored = evaluation.read_scores(finished_run[0] / "scores.npz")
+    entries = pictures.draw(detector, videos, scored, tmp_path / "pictures")
+    assert {e["caption"] for e in entries if e["kind"] == "miss"} == {"frame · output"}
+    about = json.loads((tmp_path / "pictures" / "timeline.json").read_text())
+    assert about["high"] == 0
+    assert not any(kept["boxes"] for kept in about["frames"])
+    picture = cv2.imread(str(tmp_path / "pictures" / about["frames"][0]["file"]))
+    assert picture.shape == (timeline.HEIGHT, timeline.HEIGHT, 3)  # the frame alone
 
 
 def test_of_a_long_set_every_kth_frame_is_kept_and_all_extreme_ones():

@@ -37,7 +37,7 @@ def extremes(
     scores = scored.scores["online_smoothed"]
     for kind, label, sign in _KINDS:
         for video, frame in _chosen(scores, scored.labels, label, sign):
-            panel, low, high = _panel(detector, drawn, videos[video], frame)
+            panel, caption = _panel(detector, drawn, videos[video], frame)
             yield (
                 panel,
                 {
@@ -46,7 +46,7 @@ def extremes(
                     "score": float(scores[video][frame]),
                     "label": int(scored.labels[video][frame]),
                     "kind": kind,
-                    "caption": f"frame · output · squared error, colours {low:.3g} to {high:.3g}",
+                    "caption": caption,
                 },
             )
 
@@ -93,16 +93,19 @@ def map_of(detector: Detector, video: Frames, frame: int) -> tuple[Batch, np.nda
     return batch, None if scores.maps is None else np.asarray(scores.maps, np.float32)[0, reached]
 
 
-def _panel(detector: Detector, drawn, video, frame: int) -> tuple[np.ndarray, float, float]:
-    """Frame, output and error side by side in BGR, and the range of the error's colours."""
+def _panel(detector: Detector, drawn, video, frame: int) -> tuple[np.ndarray, str]:
+    """Frame, output and, where the method has one, error side by side in BGR; what is what."""
     batch, error = map_of(detector, video, frame)
     images, colour = drawn(detector.variables, batch), detector.method.inputs.colour
     shown = [byte_image(np.asarray(images[name])[0], colour) for name in ("target", "output")]
-    low, high = 0.0, max(float(error.max()), 1e-12)
-    heat = cv2.applyColorMap((error / high * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
+    caption = "frame · output"
+    if error is not None:
+        high = max(float(error.max()), 1e-12)
+        heat = (error / high * 255).astype(np.uint8)
+        shown.append(cv2.applyColorMap(heat, cv2.COLORMAP_INFERNO))
+        caption += f" · squared error, colours 0 to {high:.3g}"
     aspect = video.source_size[1] / video.source_size[0]
-    panels = [enlarged(image, aspect) for image in (*shown, heat)]
-    return np.concatenate(panels, axis=1), low, high
+    return np.concatenate([enlarged(image, aspect) for image in shown], axis=1), caption
 
 
 def byte_image(image: np.ndarray, colour: str) -> np.ndarray:
