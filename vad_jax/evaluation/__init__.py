@@ -18,6 +18,7 @@ from vad_jax.evaluation.calibration import (
     lowest_rate,
 )
 from vad_jax.evaluation.comparison import Table, comparison, comparison_tables, markdown
+from vad_jax.evaluation.components import boxes_from_map, tracks_from_masks
 from vad_jax.evaluation.controls import best_control, control_table, controls, index_controls
 from vad_jax.evaluation.events import Events, events
 from vad_jax.evaluation.files import (
@@ -46,13 +47,7 @@ from vad_jax.evaluation.metrics import (
 )
 from vad_jax.evaluation.pixels import pixel_auc, pixel_auc_40
 from vad_jax.evaluation.published import Published, published_auc
-from vad_jax.evaluation.regions import (
-    RegionCriteria,
-    boxes_from_map,
-    region_criteria,
-    region_draws,
-    tracks_from_masks,
-)
+from vad_jax.evaluation.regions import RegionCriteria, region_criteria, region_draws
 from vad_jax.evaluation.report import render, render_comparison
 from vad_jax.evaluation.series import backwards, minmax, smooth
 from vad_jax.evaluation.summary import summarise

@@ -9,13 +9,9 @@ import numpy as np
 
 from vad_jax.evaluation import metrics
 from vad_jax.evaluation.bootstrap import bootstrap, draws_of, interval_of, weighted
+from vad_jax.evaluation.components import boxes_from_map, tracks_from_masks
 from vad_jax.evaluation.pixels import frame_levels, histograms, pixel_auc
-from vad_jax.evaluation.regions import (
-    boxes_from_map,
-    region_criteria,
-    region_draws,
-    tracks_from_masks,
-)
+from vad_jax.evaluation.regions import region_criteria, region_draws
 
 NAMES = ("pixel_auc_40", "pixel_auc", "rbdc", "tbdc")
 DERIVED = "tracks derived from masks"
