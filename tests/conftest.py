@@ -88,6 +88,34 @@ def finished_run(run_config, tmp_path_factory):
     return workdir, metrics
 
 
+@pytest.fixture(scope="session")
+def meta_run(synthetic_root, tmp_path_factory):
+    """The workdir of a small MPN with all three stages, and the metrics it gave."""
+    config = configs.defaults("mpn")
+    config.update_from_flattened_dict(
+        {
+            "data.name": "synthetic",
+            "data.root": str(synthetic_root),
+            "data.cache": str(tmp_path_factory.getbasetemp() / "cache"),
+            "data.validation": ("05",),
+            "data.backend": "resident",
+            "input.height": 16,
+            "input.width": 16,
+            "input.channels": 1,
+            "input.step": 4,
+            "width": 4,
+            "prototypes": 4,
+            "stage_names": ("pretrain", "joint", "meta"),
+            "meta.step_size": 1e-2,
+            "log_steps": 10,
+        }
+    )
+    for name in ("pretrain", "joint", "meta"):
+        config.stages[name].update(epochs=1, batch_size=5, learning_rate=1e-3)
+    workdir = tmp_path_factory.mktemp("runs") / "meta"
+    return workdir, train.train(config, workdir)
+
+
 @pytest.fixture
 def small_disk(tmp_path):
     """A file system of 16 MB; skipped where none can be mounted."""

@@ -51,6 +51,8 @@ MAY_IMPORT = {
     "evaluate": None,
     "score": None,
     "convert": None,
+    "adapt": None,
+    "shots": ("detector", "scoring", "evaluation", "data", "types", ""),
     "prepare": None,
     "examination": ("evaluation", "data", "types"),
     "comparison": None,

@@ -263,8 +263,8 @@ def test_videos_side_by_side_are_videos_one_by_one(method, variables):
     clips = [Clip(spec, i, length) for i, length in enumerate(lengths)]
     options = {"anew": True, "maps": True}
     alone = list(score_videos(method, variables, clips, streams=1, **options))
-    for streams, rows in ((2, 3), (8, None)):
-        found = score_videos(method, variables, clips, streams=streams, rows=rows, **options)
+    for streams, each in ((2, 3), (8, None)):
+        found = score_videos(method, variables, clips, streams=streams, rows=each, **options)
         for one, other in zip(alone, found, strict=True):
             assert (one.name, one.length) == (other.name, other.length)
             np.testing.assert_array_equal(one.first, other.first)

@@ -13,14 +13,14 @@ import jax
 
 from vad_jax.data.frames import Frames
 from vad_jax.detector import Detector
-from vad_jax.pictures import frames, memory, timeline
+from vad_jax.pictures import frames, grids, memory, timeline
 
 JPEG = [cv2.IMWRITE_JPEG_QUALITY, 88]
 DRAWING = ("memory",)  # kinds with lines and letters: PNG is smaller, and sharp
 
 
 def draw(detector: Detector, videos: Sequence[Frames], scored: Any, folder: Path) -> list[dict]:
-    """Draws extreme frames, those of the timelines, and what a memory holds where there is one.
+    """Draws extreme frames, those of the timelines, and what a method keeps of normality.
 
     Frames are chosen by the `online` score. All is drawn with the trained state, not with a state
     that test frames have moved.
@@ -35,7 +35,7 @@ def draw(detector: Detector, videos: Sequence[Frames], scored: Any, folder: Path
     folder.mkdir(parents=True)
     entries = []
     drawn = jax.jit(detector.method.pictures)
-    for kind in (frames.extremes, memory.matching, memory.queries_and_items):
+    for kind in (frames.extremes, grids.maps, memory.queries_and_items):
         for picture, entry in kind(detector, drawn, videos, scored):
             suffix = "png" if entry["kind"] in DRAWING else "jpg"
             file = f"{entry['kind']}_{len(entries):02d}.{suffix}"

@@ -1,4 +1,4 @@
-"""What a memory holds: where each item is matched, and how queries lie around the items.
+"""What a memory holds: how queries lie around its items.
 
 Drawn for methods whose `pictures` have `matching` and `queries` and whose state has `memory`.
 Letters: h w of the queries' grid, M items, C their size.
@@ -9,66 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 
 from vad_jax.data.frames import Frames
 from vad_jax.detector import Detector
-from vad_jax.pictures.frames import HEIGHT, batch_of, byte_image, enlarged
+from vad_jax.pictures.frames import batch_of
 
 _FRAMES = 24  # of each class, for the map of queries
 _POINTS = 600  # queries of each class at most
 _COLOURS = {0: "#4477aa", 1: "#ee6677"}  # told apart in grey and by the colour-blind
 _NAMES = {0: "queries of normal frames", 1: "queries of anomalous frames"}
-
-
-def matching(
-    detector: Detector, drawn: Callable[..., Any], videos: Sequence[Frames], scored: Any
-) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
-    """A map of each item's matching probability, for the strangest and the least strange frame.
-
-    All maps have one range of colours, which the caption states: with cosines and no temperature
-    the probabilities lie close together. Arguments and results as `frames.extremes`.
-    """
-    scores = scored.scores["online_smoothed"]
-    every = [
-        (value, video, frame)
-        for video, row in enumerate(scores)
-        for frame, value in enumerate(row)
-        if np.isfinite(value)
-    ]
-    found = []
-    for value, video, frame in (max(every), min(every)):
-        batch, _ = batch_of(detector, videos[video], frame)
-        images = drawn(detector.variables, batch)
-        if "matching" not in images:
-            return
-        match = np.asarray(images["matching"], np.float32)[0]
-        target = np.asarray(images["target"])[0]
-        found.append((value, video, frame, target, match))
-    low = min(float(match.min()) for *_, match in found)
-    high = max(float(match.max()) for *_, match in found)
-    for value, video, frame, target, match in found:
-        aspect = videos[video].source_size[1] / videos[video].source_size[0]
-        shown = enlarged(byte_image(target, detector.method.inputs.colour), aspect)
-        share = (match - low) / max(high - low, 1e-12)
-        maps = [_tile(share[..., item], aspect, item + 1) for item in range(match.shape[-1])]
-        if len(maps) % 2:
-            maps.append(np.full_like(maps[0], 255))
-        half = len(maps) // 2
-        grid = np.concatenate([np.concatenate(maps[:half], 1), np.concatenate(maps[half:], 1)])
-        yield (
-            np.concatenate([shown, grid], axis=1),
-            {
-                "video": scored.names[video],
-                "frame": int(frame),
-                "score": float(value),
-                "label": int(scored.labels[video][frame]),
-                "kind": "matching",
-                "caption": f"frame · matching probability of items 1 to {match.shape[-1]}, "
-                f"colours {low:.4f} to {high:.4f} (all alike: {1 / match.shape[-1]:.4f})",
-            },
-        )
 
 
 def queries_and_items(
@@ -109,19 +59,6 @@ def queries_and_items(
             "distances between groups do not. An anomalous frame has normal places, too.",
         },
     )
-
-
-def _tile(share: np.ndarray, aspect: float, number: int) -> np.ndarray:
-    """A map `[h, w]` in 0..1 in colours, numbered, with a white border."""
-    colours = cv2.applyColorMap(np.round(share * 255).astype(np.uint8), cv2.COLORMAP_VIRIDIS)
-    tile = enlarged(colours, aspect, height=HEIGHT // 2)
-    for colour, width in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-        place = (6, 16)
-        cv2.putText(
-            tile, str(number), place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour, width, cv2.LINE_AA
-        )
-    tile[:2], tile[-2:], tile[:, :2], tile[:, -2:] = 255, 255, 255, 255
-    return tile
 
 
 def _spread(scored, label: int) -> list[tuple[int, int]]:

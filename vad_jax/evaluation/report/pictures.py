@@ -16,6 +16,7 @@ KINDS = {
     "false_alarm": "Worst false alarms",
     "hit": "Strongest hits",
     "matching": "Which items match, the strangest and the least strange frame",
+    "prototypes": "Normalcy maps of the prototypes, the strangest and the least strange frame",
     "memory": "What the memory holds",
 }
 SHOWN = 12  # pictures of a kind

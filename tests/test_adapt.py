@@ -1,0 +1,126 @@
+"""`vad_jax.adapt`: a workdir that scores and is evaluated, and what it refuses."""
+
+import json
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+
+import vad_jax
+from vad_jax import adapt, config, evaluate, train
+from vad_jax.types import CheckpointError, ConfigError, DataError
+
+
+@pytest.fixture(scope="module")
+def scene(synthetic_root):
+    """Normal footage: one video as a folder of frames."""
+    return synthetic_root / "training" / "frames" / "01"
+
+
+@pytest.fixture(scope="module")
+def adapted(meta_run, scene, tmp_path_factory):
+    output = tmp_path_factory.mktemp("adapted") / "run"
+    return output, adapt.adapt(meta_run[0], scene, output, shots=4, steps=2)
+
+
+def test_the_loss_on_the_support_falls(adapted):
+    found = adapted[1]
+    assert found["loss_after"] < found["loss_before"]
+    assert found["shots"] == 4
+    assert found["outlier"] < 3
+
+
+def test_the_workdir_is_one_like_any_other(meta_run, adapted, synthetic_root):
+    before, after = vad_jax.load(meta_run[0]), vad_jax.load(adapted[0])
+    frozen = ("params", "encoder", "block1", "conv1", "kernel")
+    moved = ("params", "decoder", "out", "kernel")
+    for path, same in ((frozen, True), (moved, False)):
+        a, b = (d.variables for d in (before, after))
+        for name in path:
+            a, b = a[name], b[name]
+        assert np.array_equal(a, b) == same
+    assert after.about["data"]["adapted"] == {"from": str(meta_run[0]), "shots": 4, "steps": 2}
+    metrics = evaluate.evaluate(adapted[0], root=synthetic_root)
+    assert metrics["protocols"]["online"]["raw"]["auc_micro"]["value"] is not None
+
+
+def test_normal_clips_are_those_of_the_scene_that_were_not_adapted_on(adapted, meta_run):
+    # 120 frames, step 4: 29 windows; 4 of them are support, and one more shares their last frame.
+    assert adapted[1]["measured"] == 24
+    after, before = vad_jax.load(adapted[0]), vad_jax.load(meta_run[0])
+    assert after.statistics["psnr_frame"]["count"] == 24
+    assert after.statistics["psnr_frame"]["mean"] != before.statistics["psnr_frame"]["mean"]
+
+
+def test_little_footage_keeps_the_statistics_and_says_so(meta_run, scene, tmp_path, caplog):
+    short = tmp_path / "short"
+    short.mkdir()
+    for path in sorted(scene.iterdir())[:24]:
+        shutil.copy(path, short)
+    found = adapt.adapt(meta_run[0], short, tmp_path / "run", shots=3)
+    assert found["measured"] == 0
+    assert "stay those of" in caplog.text
+    kept = vad_jax.load(tmp_path / "run").statistics
+    assert kept == vad_jax.load(meta_run[0]).statistics
+
+
+def test_a_support_that_disagrees_is_refused_unless_told_otherwise(meta_run, scene, tmp_path):
+    odd = tmp_path / "odd"
+    shutil.copytree(scene, odd)
+    rng = np.random.default_rng(0)
+    for path in sorted(odd.iterdir())[16:17]:
+        cv2.imwrite(str(path), rng.integers(0, 256, (64, 64), np.uint8))
+    with pytest.raises(DataError, match=r"frames from 1[26] on.*times the loss.*--accept_outliers"):
+        adapt.adapt(meta_run[0], odd, tmp_path / "run", shots=7)
+    assert not (tmp_path / "run" / "config.json").exists()
+    found = adapt.adapt(meta_run[0], odd, tmp_path / "run", shots=7, accept_outliers=True)
+    assert found["outlier"] > 3
+
+
+def test_a_spread_support_lies_over_all_videos(meta_run, synthetic_root, tmp_path):
+    found = adapt.adapt(
+        meta_run[0], synthetic_root / "training", tmp_path / "run", shots=6, support="spread"
+    )
+    assert found["measured"] > 5 * 24 - 6 * 3  # a window of each video and its neighbours are out
+
+
+def test_another_method_is_fine_tuned_at_a_rate(finished_run, scene, tmp_path):
+    found = adapt.adapt(
+        finished_run[0], scene, tmp_path / "run", shots=3, steps=3, learning_rate=1e-3
+    )
+    assert found["loss_after"] < found["loss_before"]
+    assert vad_jax.load(tmp_path / "run").config.adapt.learning_rate == 1e-3
+
+
+def test_learned_step_sizes_outlive_fine_tuning_at_a_rate(meta_run, scene, tmp_path):
+    adapt.adapt(meta_run[0], scene, tmp_path / "run", shots=3, learning_rate=1e-3)
+    a, b = (
+        vad_jax.load(w).variables["state"]["step_size"] for w in (meta_run[0], tmp_path / "run")
+    )
+    np.testing.assert_array_equal(a["decoder"]["out"]["bias"], b["decoder"]["out"]["bias"])
+
+
+def test_an_adapted_run_is_not_trained_on(adapted):
+    stored = config.from_json((adapted[0] / "config.json").read_text())
+    with pytest.raises(CheckpointError, match=r"adapted from"):
+        train.train(stored, adapted[0])
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"shots": 0}, ConfigError, "--shots=0"),
+        ({"shots": 500}, DataError, "29 windows of 5 whole frames, and --shots=500"),
+    ],
+)
+def test_bad_requests_are_named(meta_run, scene, tmp_path, options, error, words):
+    with pytest.raises(error, match=words):
+        adapt.adapt(meta_run[0], scene, tmp_path / "run", **options)
+
+
+def test_a_run_is_not_written_over(meta_run, scene):
+    kept = json.loads((meta_run[0] / "config.json").read_text())
+    with pytest.raises(CheckpointError, match="holds a run already"):
+        adapt.adapt(meta_run[0], scene, meta_run[0])
+    assert json.loads((meta_run[0] / "config.json").read_text()) == kept
