@@ -514,20 +514,43 @@ def test_a_masked_clip_changes_nothing(params, support, junk, shots):
     )
 
 
-def test_devices_share_the_episodes(params, episodes):
-    given, episodes = learned(params), at(episodes, [0, 1, 2, 3, 4, 0, 1, 2])
-    expected = value_and_gradient(given, episodes, steps=2, before=True)
+def shared_by_devices(given, episodes, loss, how):
+    """Results with the episodes spread over four devices, and what crosses between those."""
     mesh = Mesh(jax.devices(), ("episodes",))
     assert mesh.size == 4
     spread = jax.device_put(episodes, NamedSharding(mesh, PartitionSpec("episodes")))
     shared = jax.device_put(given, NamedSharding(mesh, PartitionSpec()))
-    objective = functools.partial(meta.meta_loss, loss, steps=2, before=True)
+    objective = functools.partial(meta.meta_loss, loss, mesh=mesh, **how)
     program = jax.jit(jax.value_and_grad(objective, has_aux=True)).lower(shared, spread).compile()
     (value, seen), gradient = program(shared, spread)
-    close_trees((value, gradient, seen), expected)
     assert seen.inner.sharding.spec == PartitionSpec("episodes")
     kinds = "all-reduce|all-gather|all-to-all|reduce-scatter|collective-permute"
-    assert set(re.findall(rf"({kinds})(?:-start)?\(", program.as_text())) == {"all-reduce"}
+    crossing = set(re.findall(rf"({kinds})(?:-start)?\(", program.as_text()))
+    return (value, gradient, seen), crossing
+
+
+@pytest.mark.parametrize("chunk", [None, 1])
+def test_devices_share_the_episodes(params, episodes, chunk):
+    given, episodes = learned(params), at(episodes, [0, 1, 2, 3, 4, 0, 1, 2])
+    episodes = {**episodes, "mask": jnp.arange(8) != 5}  # one device has less to count
+    how = {"steps": 2, "before": True, "chunk": chunk}
+    found, crossing = shared_by_devices(given, episodes, loss, how)
+    close_trees(found, value_and_gradient(given, episodes, **how))
+    assert crossing == {"all-reduce"}
+
+
+def test_devices_share_episodes_of_convolutions(x64):
+    normal = np.random.default_rng(3).standard_normal
+    params = [jnp.array(normal((3, 3, 1, 2))), jnp.array(normal((3, 3, 2, 1)))]
+    images = {name: jnp.array(normal((4, 2, 6, 6, 1))) for name in ("support", "query")}
+
+    def loss(params, x):
+        return jnp.mean((conv(jnp.tanh(conv(x, params[0])), params[1]) - x) ** 2)
+
+    given = learned(params, 0.01)
+    found, crossing = shared_by_devices(given, images, loss, {})
+    close_trees(found, value_and_gradient(given, images, loss))
+    assert crossing == {"all-reduce"}
 
 
 # State, aux, and what is not finite

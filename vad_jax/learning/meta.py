@@ -10,12 +10,14 @@ Letters: E episodes.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh, PartitionSpec
 
 from vad_jax.learning import subsets
 from vad_jax.learning.subsets import Subset
@@ -132,6 +134,7 @@ def meta_loss(
     state: Any = None,
     carry_state: bool = False,
     chunk: int | None = None,
+    mesh: Mesh | None = None,
     before: bool = False,
 ) -> tuple[jax.Array, Losses]:
     """The loss on the query sets after adaptation to the support sets, mean over episodes.
@@ -148,9 +151,13 @@ def meta_loss(
         masked by the batch itself (`adapt`, `support`).
       state, carry_state: as in `adapt`, one state for all episodes. The query set is judged with
         the state that came in, or, if carried, with that of the episode's last step.
-      chunk: episodes that are computed at a time. None is all side by side (`vmap`): fastest, and
-        the one to shard over devices along E. With a number, one chunk after another (`lax.map`),
-        each computed again in the backward pass: memory of a chunk, not of E.
+      chunk: episodes that a device computes at a time. None is all side by side (`vmap`). With a
+        number, one chunk after another (`lax.map`), each computed again in the backward pass:
+        memory of a chunk, not of E.
+      mesh: of devices that share the episodes, under `jit`; E is a multiple of their number. Only
+        sums cross between them. Without it XLA divides what is sharded along E as it sees fit,
+        which for convolutions means that whole batches travel: `vmap` has made grouped ones of
+        them.
       before: also report the query losses of the initial parameters, at the cost of one more
         evaluation.
 
@@ -181,20 +188,28 @@ def meta_loss(
 
     how = (steps, subset, order, remat, optimizer)
 
-    def episode(sets):
+    def episode(meta, state, sets):
         support, query = sets
         adapted, moved, inner, _ = _descend(
             loss, meta["init"], state, meta["step_size"], support, *how
         )
         after, (_, aux) = loss(adapted, moved, query)
         first = loss(meta["init"], state, query)[0] if before else None
-        return after, (inner, first, aux)
+        return after, inner, first, aux
 
+    def together(meta, state, sets):
+        run = functools.partial(episode, meta, state)
+        if chunk is None:
+            return jax.vmap(run)(sets)
+        return jax.lax.map(jax.checkpoint(run), sets, batch_size=chunk)
+
+    if mesh is not None:
+        whole, split = PartitionSpec(), PartitionSpec(mesh.axis_names)
+        together = jax.shard_map(
+            together, mesh=mesh, in_specs=(whole, whole, split), out_specs=split, check_vma=False
+        )
     sets = (episodes["support"], episodes["query"])
-    if chunk is None:
-        after, (inner, first, aux) = jax.vmap(episode)(sets)
-    else:
-        after, (inner, first, aux) = jax.lax.map(jax.checkpoint(episode), sets, batch_size=chunk)
+    after, inner, first, aux = together(meta, state, sets)
     value = _weighted_mean(after, episodes.get("mask"))
     return value, jax.lax.stop_gradient(Losses(inner, after, first, aux))
 
