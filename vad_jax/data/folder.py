@@ -96,11 +96,13 @@ class Walk:
 
     Attributes:
       root: links that lead out of it are refused.
+      dangling: whether links to nowhere are passed: who reads the videos one by one names them.
       ignored: junk and `_gt` folders so far.
       notes: what a user should see so far.
     """
 
     root: Path
+    dangling: bool = False
     ignored: int = 0
     notes: list[str] = field(default_factory=list)
 
@@ -121,7 +123,7 @@ class Walk:
                     f"{str(entry)!a}: rename it, a name must be text (UTF-8) without control "
                     "characters."
                 )
-            check_link(entry, self.root)
+            check_link(entry, self.root, dangling=self.dangling)
             kept.append(entry)
         return sorted(kept, key=lambda entry: (natural(entry.name), entry.name))
 
@@ -310,7 +312,7 @@ def sources(path: Path) -> tuple[Source, ...]:
     if path.is_file():
         return (Source(path.stem, None, path),)
     check_root(path)
-    walk = Walk(path)
+    walk = Walk(path, dangling=True)
     found = walk.videos(path, skip=frozenset())
     for note in walk.notes:
         log.warning("%s: %s", path, note)

@@ -8,13 +8,21 @@ from pathlib import Path
 from vad_jax.types import DataError
 
 
-def check_link(entry: Path, root: Path) -> None:
-    """Raises DataError if an entry is a link that leaves the root, leads nowhere or leads back."""
+def check_link(entry: Path, root: Path, *, dangling: bool = False) -> None:
+    """Raises DataError if an entry is a link that leaves the root, leads nowhere or leads back.
+
+    Args:
+      entry: a file or folder below the root.
+      root: of the videos.
+      dangling: whether a link to nowhere within the root is passed, for whom reads it to name.
+    """
     if not entry.is_symlink():
         return
     try:
         target = entry.resolve(strict=True)
     except (OSError, RuntimeError):  # the latter for links in a ring
+        if dangling and (entry.parent / entry.readlink()).is_relative_to(root):
+            return
         raise DataError(
             f"{entry} is a link to {entry.readlink()}, which is not there. Put the file itself "
             "there, or remove the link."
