@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,13 +67,25 @@ def write(root: str | Path, *, preset: str = "quickstart", seed: int = 0) -> Pat
     with tempfile.TemporaryDirectory(dir=root.parent, prefix=f".{root.name}-") as folder:
         part = Path(folder) / "whole"
         part.mkdir(mode=0o755)
-        events = [event for row in rows for event in _write_video(part, row, seed)]
-        with (part / "labels.csv").open("w", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows(
-                [("video", "start", "end", "class"), *events]
-            )
+        events = {row: _write_video(part, row, seed) for row in rows}
+        _write_labels(part / "labels.csv", events.values())
+        if preset == "scenes":  # labels that name no other video, of the scenes that are tested on
+            for name in ("validation", "testing"):
+                own = [e for row, e in events.items() if row.scene in SCENES[name]]
+                _write_labels(part / scene_labels(name), own)
         part.rename(root)
     return root
+
+
+def scene_labels(scenes: str) -> str:
+    """Name of the file with the labels of one of `SCENES` alone."""
+    return f"labels_{scenes}_scenes.csv"
+
+
+def _write_labels(path: Path, events: Iterable[list[tuple[str, int, int, str]]]) -> None:
+    rows = [("video", "start", "end", "class"), *(event for own in events for event in own)]
+    with path.open("w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows(rows)
 
 
 def _write_video(root: Path, row: Row, seed: int) -> list[tuple[str, int, int, str]]:

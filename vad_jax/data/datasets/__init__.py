@@ -98,7 +98,8 @@ def _opened(name: str, root: Path, labels: str | Path | None) -> Dataset:
 def _scenes(dataset: Dataset) -> Dataset:
     """The videos of the scenes that are trained on, and of those that are tested on."""
     scenes = synthetic_folder.SCENES
-    tested = scenes["validation" if dataset.name.endswith("held_out") else "testing"]
+    part = "validation" if dataset.name.endswith("held_out") else "testing"
+    tested, own = scenes[part], dataset.root / synthetic_folder.scene_labels(part)
     training = (*scenes["training"], *scenes["validation"])
     try:
         numbers = {s.name: int(s.name.split("_")[0]) for s in (*dataset.training, *dataset.testing)}
@@ -111,6 +112,8 @@ def _scenes(dataset: Dataset) -> Dataset:
         dataset,
         training=tuple(s for s in dataset.training if numbers[s.name] in training),
         testing=tuple(s for s in dataset.testing if numbers[s.name] in tested),
+        # The folder's own labels name the videos of all scenes.
+        labels=own if dataset.labels == dataset.root / "labels.csv" else dataset.labels,
     )
 
 
