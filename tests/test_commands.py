@@ -17,7 +17,7 @@ import vad_jax
 from vad_jax import config as configs
 from vad_jax import evaluation, pictures
 from vad_jax.data import splits
-from vad_jax.evaluate import evaluate, normal_scores
+from vad_jax.evaluate import _normal_scores, evaluate
 from vad_jax.pictures import timeline
 from vad_jax.train import train
 from vad_jax.types import CheckpointError, DataError
@@ -316,7 +316,7 @@ def test_the_threshold_comes_from_the_held_out_video_alone(finished_run):
     assert (found["source"], found["videos"], found["blocks"]) == ("held-out", 1, 1)
     assert found["rate_per_hour"] == pytest.approx(np.log(2) * 360)  # one block of ten seconds
     detector = vad_jax.load(finished_run[0])
-    (video,) = normal_scores(detector, finished_run[0]).scores
+    (video,) = _normal_scores(detector, finished_run[0]).scores
     assert found["threshold"] == np.nanmax(video[:100])  # of the one whole block
     settings = detector.config.data
     normal = splits.training(splits.find(settings), settings, detector.method.inputs)[1]

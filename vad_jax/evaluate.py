@@ -110,7 +110,7 @@ def _evaluate(detector, workdir, given) -> dict[str, Any]:
         scored,
         fusion=detector.method.fusion,
         located=located,
-        normal=normal_scores(detector, workdir),
+        normal=_normal_scores(detector, workdir),
         rate_per_hour=given["false_alarms_per_hour"],
         run={
             "config": json.loads(config.to_json_best_effort()),
@@ -248,7 +248,7 @@ def evaluate_shots(
     return results
 
 
-def normal_scores(detector, workdir: str | Path):
+def _normal_scores(detector, workdir: str | Path):
     """The `online` scores of the run's normal videos (`evaluation.Normal`), unsmoothed.
 
     None for a run of a version that kept none; its training command, given again, makes them
