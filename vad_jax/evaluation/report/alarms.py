@@ -73,9 +73,9 @@ def _warnings(found, seen) -> list[str]:
     said = [found["warning"]] if found["warning"] else []
     if (share := seen["normal_in_alarm"] or 0) > MUCH:
         said.append(
-            f"An alarm is on for {100 * share:.0f} % of the normal test frames: one that hardly "
-            "ends recalls every event and counts as few false alarms. The test videos are not like "
-            "the normal footage that the threshold comes from."
+            f"An alarm is on for {100 * share:.0f} % of the normal test frames. One that hardly "
+            "ends recalls every event and counts as few false alarms, so that neither figure says "
+            "much: calibrate on more normal footage, of the place and kind of these videos."
         )
     return said
 
