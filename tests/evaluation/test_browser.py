@@ -24,7 +24,7 @@ def report(finished_run):
 def page(report, tmp_path_factory):
     path = browser.find()
     if path is None:
-        pytest.skip("needs Chromium (on Debian: apt-get install chromium)")
+        pytest.skip("needs a Chromium on the PATH")
     with browser.Browser(path, tmp_path_factory.mktemp("profile")) as driven:
         driven.open(report)
         yield driven
