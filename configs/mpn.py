@@ -83,7 +83,7 @@ VARIATIONS = {
 PRESETS = {
     preset.__name__: preset
     for preset in (tiny, ped2, ped2_small, scenes, scenes_meta, scenes_meta_first_order)
-} | {name: _variation(**changes) for name, changes in VARIATIONS.items()}
+} | VARIATIONS
 
 
 def get_config(preset: str = "ped2"):
