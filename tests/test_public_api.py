@@ -18,12 +18,15 @@ UNDESCRIBED = {
     "train.main": "the module's docstring is the command's",
     "evaluate.main": "the module's docstring is the command's",
     "score.main": "the module's docstring is the command's",
+    "adapt.main": "the module's docstring is the command's",
     "convert.main": "the module's docstring is the command's",
     "scoring.Video.stream": "a protocol; the class says what is streamed",
 }
 
 # Arguments with a default that may be given by place.
 BY_PLACE = {
+    "data.episodes.fits.broken": "what the video lacks: data like its length",
+    "data.rows.fits.broken": "what the video lacks: data like its length",
     "data.windows.starts.broken": "what the video lacks: data like its length, not an option",
     "data.windows.rows.broken": "what the videos lack: data like their lengths",
     "evaluation.controls.controls.mean_frame": "data like the frames",

@@ -20,13 +20,19 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from absl import flags
 from tqdm import tqdm
 
 from vad_jax import cli, files
+
+if TYPE_CHECKING:
+    from vad_jax.data.datasets import Dataset
+    from vad_jax.data.frames import Frames
+    from vad_jax.detector import Detector
+    from vad_jax.evaluation.labels import Labels
 
 log = logging.getLogger("vad_jax.evaluate")  # __name__ is `__main__` in a command
 
@@ -131,7 +137,13 @@ def _evaluate(detector, workdir, given) -> dict[str, Any]:
     return metrics
 
 
-def labelled(detector, *, root=None, labels=None, fps=None):
+def labelled(
+    detector: Detector,
+    *,
+    root: str | Path | None = None,
+    labels: str | Path | None = None,
+    fps: float | None = None,
+) -> tuple[Dataset, list[Frames], Labels]:
     """The test set of a run: its raw data, the decoded videos, the labels (`evaluation.Labels`).
 
     Arguments as `evaluate`'s.

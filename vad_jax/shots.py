@@ -248,7 +248,7 @@ def _figures(scored, base, key, draw) -> dict[str, Any]:
     return result
 
 
-def difference(a: Scored, b: Scored, key: str, metric: str, **draw: Any) -> dict[str, Any]:
+def difference(a: Scored, b: Scored, column: str, metric: str, **draw: Any) -> dict[str, Any]:
     """A figure of `a` minus that of `b` over their common frames, with its paired interval and p.
 
     Raises:
@@ -257,7 +257,7 @@ def difference(a: Scored, b: Scored, key: str, metric: str, **draw: Any) -> dict
     same = a.names == b.names and all(map(np.array_equal, a.labels, b.labels))
     if not same:
         raise DataError("Two runs were evaluated on other videos or labels: they do not compare.")
-    one, other = common(a.scores[key], b.scores[key])
+    one, other = common(a.scores[column], b.scores[column])
     found = evaluation.paired_bootstrap(a.labels, one, other, _METRICS[metric], **draw)
     values = [_value(_METRICS[metric], a.labels, videos) for videos in (one, other)]
     value = None if None in values else values[0] - values[1]
