@@ -124,7 +124,8 @@ def complete(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
     flat = flatten(config)
     for key, choices in {**_CHOICES, **method.CHOICES}.items():
         if flat[key] is not None and flat[key] not in choices:
-            raise ConfigError(f"{key} = {flat[key]!r}: must be one of {', '.join(choices)}.")
+            allowed = ", ".join(map(str, choices))
+            raise ConfigError(f"{key} = {flat[key]!r}: must be one of {allowed}.")
     given = flatten(defaults(config.method))
     for key, value in flat.items():
         a_length = key.startswith("stages.") and key.endswith((".epochs", ".steps"))  # one is None
