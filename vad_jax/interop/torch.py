@@ -75,7 +75,7 @@ def variables(
         shapes["state"]["step_size"] = _nested(sizes)["state"]["step_size"]
         found |= sizes
     elif "step_size" in shapes["state"]:
-        fresh = method.init(jax.random.key(config.seed))["state"]["step_size"]
+        fresh = jax.jit(method.init)(jax.random.key(config.seed))["state"]["step_size"]
         found |= {f"state/step_size/{p}": np.asarray(x, dtype) for p, x in _flat(fresh).items()}
     if memory is not None:
         found["state/memory"] = np.asarray(memory, dtype)
