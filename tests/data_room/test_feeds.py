@@ -6,10 +6,11 @@ import jax
 import numpy as np
 import pytest
 
+from vad_jax.data import rows as kinds
 from vad_jax.data import windows
 from vad_jax.data.backends import open_feed
 from vad_jax.data.frames import Frames
-from vad_jax.types import InputSpec
+from vad_jax.types import EpisodeSpec, InputSpec
 
 SPEC = InputSpec(
     frames=3, sees=(0, 1), target=2, scored=(2,), height=6, width=8, channels=3, colour="bgr"
@@ -53,6 +54,38 @@ def test_both_backends_give_identical_batches(channels, stored, lead):
             for name, value in streamed.items():
                 assert value.dtype == resident[name].dtype, name
                 np.testing.assert_array_equal(value, resident[name], err_msg=name)
+
+
+@pytest.mark.parametrize("draw", ["disjoint", "published"])
+def test_both_backends_give_identical_episodes(draw):
+    episode = EpisodeSpec(support=2, query=2, draw=draw)
+    spec = dataclasses.replace(SPEC, episode=episode, channels=1, lead=1)
+    longer = [
+        dataclasses.replace(video, array=np.tile(video.array, (20, 1, 1, 1)))
+        for video in footage(1, (1, 1))
+    ]
+    videos = longer if draw == "published" else footage(1, (1, 1))
+    lengths = [len(video) for video in videos]
+    module = kinds.kind(spec)
+    shuffled = module.batches(spec, lengths, batch_size=3, seed=1, epoch=2)
+    for rows, mask in (module.in_order(spec, lengths, batch_size=3), shuffled):
+        batches = []
+        for backend in ("tf", "resident"):
+            feed = open_feed(backend, videos, spec)
+            gather = jax.jit(feed.gather)
+            batches.append([jax.device_get(gather(feed.store, i)) for i in feed.items(rows, mask)])
+        assert len(batches[0]) == len(batches[1]) == len(rows) > 0
+        for row, streamed, resident in zip(rows, *batches, strict=True):
+            assert streamed.keys() == resident.keys()
+            for name, value in streamed.items():
+                assert value.dtype == resident[name].dtype, name
+                np.testing.assert_array_equal(value, resident[name], err_msg=name)
+            index = windows.frame_indices(spec, row[:, 1:])
+            for video, first, windows_of, there in zip(
+                row[:, 0], index, streamed["support"], streamed["support_mask"], strict=True
+            ):
+                expected = videos[video].array[first[:2]]
+                np.testing.assert_array_equal(windows_of[there], expected[there])
 
 
 def test_a_position_in_an_epoch_is_the_rows_left_out_in_front():
