@@ -67,9 +67,10 @@ def test_a_fresh_process_tells_its_own_memory():
     assert found["before_mb"] < 150  # neither JAX nor what this process holds
 
 
-def test_a_twin_is_imported_without_jax():
+@pytest.mark.parametrize("method", ["mnad", "mpn"])
+def test_a_twin_is_imported_without_jax(method):
     pytest.importorskip("torch")
-    code = "import sys, vad_jax.benchmarks.peers.mnad; assert 'jax' not in sys.modules"
+    code = f"import sys, vad_jax.benchmarks.peers.{method}; assert 'jax' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=REPOSITORY, timeout=60)
 
 
@@ -233,6 +234,7 @@ def command(name, *arguments):
         ("train", ["--vary=stages.train.batch_size=2,3", "--memory"]),
         ("score", ["--streams=2", "--videos=2", "--frames=8", "--memory"]),
         ("conv", ["--noplain", "--keep_heap"]),
+        ("episode", ["--config=configs/mpn.py:tiny", "--rows=step", "--rows=parts", "--memory"]),
     ],
 )
 def test_a_command_prints_a_table_and_one_line_of_json(name, more):

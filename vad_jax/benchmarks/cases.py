@@ -14,6 +14,7 @@ import numpy as np
 import vad_jax
 from vad_jax import cli
 from vad_jax import config as configs
+from vad_jax.data import rows as kinds
 from vad_jax.interop import torch as interop
 from vad_jax.types import Batch, ConfigError, InputSpec, Variables
 
@@ -46,16 +47,20 @@ def varied(config, text: str | None) -> list[tuple[dict[str, str], Any]]:
 
 
 def batch(spec: InputSpec, rows: int) -> Batch:
-    """Random uint8 frames on the host, `[rows, lead + T, H, W, C]`, every row counting."""
-    shape = (rows, spec.lead + spec.frames, spec.height, spec.width, spec.channels)
+    """Rows of random uint8 frames on the host, windows or episodes; all of them count."""
+    windows = 1 if spec.episode is None else spec.episode.support + spec.episode.query
+    shape = (rows, windows, spec.lead + spec.frames, spec.height, spec.width, spec.channels)
     frames = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    number = np.arange(rows, dtype=np.int32)
-    return {
-        "frames": frames,
-        "mask": np.ones(rows, bool),
-        "video": np.zeros(rows, np.int32),
-        "frame": number,
-    }
+    firsts = np.arange(rows * windows, dtype=np.int32).reshape(rows, windows)
+    drawn = np.pad(firsts, ((0, 0), (1, 0)))  # all of video 0
+    return jax.tree.map(np.asarray, kinds.batch(spec, frames, drawn, np.ones(rows, bool)))
+
+
+def frames(batch: Batch) -> np.ndarray:
+    """Those of a batch, `[B, T, H, W, C]`; of episodes `[E, K + Q, T, H, W, C]`, support first."""
+    if "frames" in batch:
+        return batch["frames"]
+    return np.concatenate([batch["support"], batch["query"]], axis=1)
 
 
 class Convolution(NamedTuple):
@@ -128,7 +133,7 @@ def twin(config, work: str, variables: Variables, rows: Batch) -> tuple[Any, ...
 
     Args:
       config: completed.
-      work: `train_step` or `score`.
+      work: `train_step`, `score`, or what else the twin does.
       variables: what both start with, finished layout.
       rows: a batch, as of `batch`.
     """
@@ -138,5 +143,5 @@ def twin(config, work: str, variables: Variables, rows: Batch) -> tuple[Any, ...
         work,
         interop.tensors(config, variables["params"]),
         None if memory is None else np.asarray(memory),
-        rows["frames"],
+        frames(rows),
     )

@@ -56,10 +56,13 @@ class Built(NamedTuple):
     Attributes:
       call: the arm.
       compile_seconds: what compiling it took, or None where nothing is compiled.
+      temporary_mb: memory that the compiled program takes beside what goes in and comes out, or
+        None where nobody says.
     """
 
     call: Arm
     compile_seconds: float | None
+    temporary_mb: float | None = None
 
 
 def names(*, with_torch: bool) -> list[str]:
@@ -94,6 +97,7 @@ def measured(
     for name, row in rows.items():
         row["cores_of_others"] = others
         row["compile_seconds"] = built[name].compile_seconds
+        row["temporary_mb"] = built[name].temporary_mb
         if operations:
             row["gflop_per_second"] = operations / row["seconds"] / 1e9
         if operations and peak:

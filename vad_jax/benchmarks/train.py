@@ -49,10 +49,14 @@ def build(config, name: str) -> Built:
     """
     if name != OURS:
         return timing.torch_arm(*twin(config), mode=name.removeprefix("torch "))
-    stage, variables, batch = start(config)
+    return ours(*start(config), seed=config.seed)
+
+
+def ours(stage: Stage, variables: Variables, batch: Batch, *, seed: int) -> Built:
+    """Steps of a stage, each one more, from the variables that it begins with."""
     far = {"steps_per_epoch": 1000, "steps": 1000}
     transform = optim.only(stage.optimizer(**far), stage.trainable, variables["params"])
-    mesh, key = meshes.make(len(batch["mask"])), jax.random.key(config.seed)
+    mesh, key = meshes.make(len(batch["mask"])), jax.random.key(seed)
     slots = jax.jit(transform.init)(variables["params"])
     variables, slots = meshes.copy(mesh, (variables, slots))
     began = time.perf_counter()
@@ -67,13 +71,13 @@ def build(config, name: str) -> Built:
         variables, slots, metrics = jax.block_until_ready(results)
         return metrics["loss"]
 
-    return Built(call, seconds)
+    return Built(call, seconds, step.memory_analysis().temp_size_in_bytes / 1e6)
 
 
-def start(config) -> tuple[Stage, Variables, Batch]:
-    """The first stage of a completed config, what it begins with, and a random batch."""
+def start(config, index: int = 0) -> tuple[Stage, Variables, Batch]:
+    """A stage of a completed config, what it begins with, and a random batch."""
     method = vad_jax.create(config)
-    stage = method.stages[0]
+    stage = method.stages[index]
     variables = stage.begin(jax.jit(method.init)(jax.random.key(config.seed)), None)
     return stage, variables, cases.batch(stage.inputs, config.stages[stage.name].batch_size)
 

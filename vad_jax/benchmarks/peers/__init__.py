@@ -1,7 +1,8 @@
 """The same networks in PyTorch, written here for the comparison: one file a method.
 
 A file `peers/NAME.py` has `train_step(config, tensors, memory, *, mode, device)` and
-`score(config, tensors, memory, *, mode, device)`; tensors have the names that the method's
+`score(config, tensors, memory, *, mode, device)`, and `meta_step`, where a method meta-learns;
+tensors have the names that the method's
 `published` gives. Torch is imported by these files only, and inside functions here.
 """
 
@@ -56,7 +57,7 @@ def arm(
 
     Args:
       stored: the completed config as text.
-      work: `train_step` or `score`.
+      work: `train_step`, `score` or `meta_step`.
       tensors, memory: what the twin starts with.
       frames: uint8, of the batch.
       mode: of `MODES`.
