@@ -29,7 +29,7 @@ from vad_jax.learning import meta, optim
 from vad_jax.nets import prototypes, unet
 from vad_jax.nets.conv import torch_uniform
 from vad_jax.nets.masked import masked_mean
-from vad_jax.nets.memory import length, unit
+from vad_jax.nets.memory import length, root, unit
 from vad_jax.nets.pixels import sees_and_target
 from vad_jax.types import (
     ConfigError,
@@ -433,7 +433,7 @@ class Model:
             rebuilt = prototypes.retrieve(match, made)
         else:
             match = prototypes.softmax_matching(similarity, temperature=choose)
-            rebuilt = unit(prototypes.retrieve(match, made))
+            rebuilt = prototypes.retrieve_unit(match, made)
         seen = {"prototypes": made, "attention": attention}
         return rebuilt, {**seen, "similarity": similarity, "match": match}
 
@@ -458,7 +458,7 @@ class Model:
         square = prototypes.squared_distances(
             pixels, seen["prototypes"], seen["similarity"], seen["match"]
         )
-        return jnp.mean(_root(square)) if self.paper else jnp.mean(square) / pixels.shape[-1]
+        return jnp.mean(root(square)) if self.paper else jnp.mean(square) / pixels.shape[-1]
 
     def diversity(self, made):
         if self.paper:
@@ -671,12 +671,6 @@ class Model:
             drawn["prototypes"] = _share(maps)
             drawn["normalcy"] = _share(jnp.sum(maps, axis=-1, keepdims=True))
         return drawn
-
-
-def _root(square):
-    """The square root, with gradient 0 where it is 0."""
-    positive = square > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1)), 0)
 
 
 def _decibels(square):

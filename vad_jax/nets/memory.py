@@ -14,19 +14,23 @@ import jax
 import jax.numpy as jnp
 
 _FULL = jax.lax.Precision.HIGHEST
-_EPSILON = 1e-12  # smallest length that is divided by, as PyTorch's `normalize`
+EPSILON = 1e-12  # smallest length that is divided by, as PyTorch's `normalize`
 
 
 def length(x: jax.Array) -> jax.Array:
     """The length along the last axis, with gradient 0 where it is 0."""
-    square = jnp.sum(jnp.square(x), axis=-1)
+    return root(jnp.sum(jnp.square(x), axis=-1))
+
+
+def root(square: jax.Array) -> jax.Array:
+    """The square root, with gradient 0 where it is 0."""
     positive = square > 0
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1)), 0)
 
 
 def unit(x: jax.Array) -> jax.Array:
     """Vectors of length one along the last axis; lengths under 1e-12 are divided by 1e-12."""
-    return x / jnp.maximum(length(x), _EPSILON)[..., None]
+    return x / jnp.maximum(length(x), EPSILON)[..., None]
 
 
 def initial_items(key: jax.Array, items: int, channels: int) -> jax.Array:

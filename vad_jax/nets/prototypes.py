@@ -12,7 +12,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from vad_jax.nets.memory import length
+from vad_jax.nets.memory import EPSILON, length, root
 
 _FULL = jax.lax.Precision.HIGHEST
 _SMALLEST = 1e-6  # of a sum of similarities that is divided by
@@ -68,6 +68,19 @@ def ratio_matching(similarity: jax.Array) -> jax.Array:
 def retrieve(match: jax.Array, prototypes: jax.Array) -> jax.Array:
     """Every pixel rebuilt `[N, C]` from prototypes `[M, C]` as its matching `[N, M]` says."""
     return jnp.matmul(match, prototypes, precision=_FULL)
+
+
+def retrieve_unit(match: jax.Array, prototypes: jax.Array) -> jax.Array:
+    """Every pixel rebuilt as `retrieve` does, of length one.
+
+    The lengths come from the products of prototypes with each other: `[N, M]` numbers are divided,
+    and the `[N, C]` that the product makes are not read again.
+
+    Source: MPN's published code.
+    """
+    products = jnp.matmul(prototypes, prototypes.T, precision=_FULL)
+    square = jnp.sum(jnp.matmul(match, products, precision=_FULL) * match, axis=-1)
+    return retrieve(match / jnp.maximum(root(square), EPSILON)[:, None], prototypes)
 
 
 def squared_distances(
