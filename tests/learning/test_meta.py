@@ -464,6 +464,17 @@ def test_chunks_of_episodes_are_episodes_side_by_side(params, episodes, chunk):
     )
 
 
+def test_one_episode_is_the_mean_of_two_copies(params, episodes):
+    given, one = learned(params), jax.tree.map(lambda x: x[:1], episodes)
+    two = jax.tree.map(lambda x: jnp.concatenate([x, x]), one)
+    for steps in (1, 2):
+        value, gradient, seen = value_and_gradient(given, one, steps=steps, before=True)
+        same, its_gradient, its = value_and_gradient(given, two, steps=steps, before=True)
+        close(value, same)
+        close_trees(gradient, its_gradient)
+        close_trees(seen, jax.tree.map(lambda x: x[:1], its))
+
+
 @pytest.mark.parametrize("order", [1, 2])
 def test_computing_steps_again_changes_no_number(params, episodes, order):
     how = {"steps": 3, "order": order}
