@@ -60,14 +60,12 @@ def written_out_losses(x, p, beta, paper):
     """Compactness and diversity of one image."""
     apart = x - p[jnp.argmax(beta, axis=1)]
     compact = jnp.mean(jnp.sqrt(jnp.sum(apart**2, axis=1))) if paper else jnp.mean(apart**2)
-    number, diverse = len(p), jnp.zeros(())
-    for a, b in itertools.permutations(range(number), 2):
-        square = jnp.sum((p[a] - p[b]) ** 2)
-        if paper:
-            diverse += 2 * jnp.maximum(0, 1 - jnp.sqrt(square)) / (number * (number - 1))
-        else:
-            diverse += jnp.maximum(0, 1 - square) / (number * (number - 1))
-    return compact, diverse
+    pairs = np.array(list(itertools.permutations(range(len(p)), 2)), int).reshape(-1, 2)
+    if not len(pairs):
+        return compact, jnp.zeros(())
+    square = jnp.sum((p[pairs[:, 0]] - p[pairs[:, 1]]) ** 2, axis=1)
+    hinges = 2 * jnp.maximum(0, 1 - jnp.sqrt(square)) if paper else jnp.maximum(0, 1 - square)
+    return compact, jnp.sum(hinges) / len(pairs)
 
 
 def written_out_network(tensors, x, plug, paper):
