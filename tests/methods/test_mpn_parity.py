@@ -1,0 +1,356 @@
+"""MPN against arrays of the authors' published modules in float64, and of the printed formulas.
+
+The arrays are described in `tests/data/README.md`; weights come from a recipe, by name.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from sklearn.metrics import roc_auc_score
+from support.mpn import (
+    FORWARD,
+    META,
+    TENSORS,
+    agrees,
+    batch,
+    episode,
+    fixture_config,
+    has,
+    nchw,
+    pair,
+    step_sizes,
+    weights,
+    windows,
+)
+
+import vad_jax
+from vad_jax import evaluation
+from vad_jax.interop import torch
+from vad_jax.learning import loop, optim
+from vad_jax.methods import mpn
+from vad_jax.nets import prototypes
+from vad_jax.nets.pixels import sees_and_target
+
+pytestmark = pytest.mark.usefixtures("x64")
+
+VARIANTS = ("code", "paper")
+PREFIX = {"code": "", "paper": "paper/"}
+META_STAGE = {"stage_names": ("joint", "meta")}
+
+
+@pytest.fixture(scope="module")
+def tensors(x64):
+    return weights()
+
+
+@pytest.fixture(scope="module")
+def variables(tensors):
+    return torch.variables(fixture_config(), tensors)
+
+
+@pytest.fixture(scope="module")
+def with_step_sizes(tensors):
+    return {
+        variant: torch.variables(
+            fixture_config(variant=variant), tensors, step_size=step_sizes(variant)
+        )
+        for variant in VARIANTS
+    }
+
+
+@pytest.fixture(scope="module")
+def forward(variables):
+    """All between frames and prediction, of both variants, in one program."""
+    models = {variant: mpn.Model(fixture_config(variant=variant)) for variant in VARIANTS}
+    encoder = mpn.Model(fixture_config(plug="1/8"))
+
+    @jax.jit
+    def run(params, example):
+        x, _ = sees_and_target(encoder.spec, example["frames"], jnp.float64)
+        found = {}
+        for name, model in {"encoder": encoder, **models}.items():
+            found[name] = dict(zip(("raw", "skips"), model.net.apply(
+                {"params": params}, x, method="before"), strict=True))  # fmt: skip
+        for name, model in models.items():
+            features = model.features(params, example["frames"], example["mask"])
+            updated, seen = model.unit(params, features)
+            output = model.frame(params, updated, features["skips"])
+            found[name] |= {**seen, "map": features["map"], "updated": updated, "output": output}
+        return found
+
+    return jax.device_get(run(variables["params"], pair()))
+
+
+@functools.cache
+def scorer():
+    """Parts of both variants by one program."""
+    methods = [vad_jax.create(fixture_config(variant=variant)) for variant in VARIANTS]
+
+    @jax.jit
+    def score(variables, example):
+        code, paper = (method.score(variables, (), example)[1].parts for method in methods)
+        return {**code, **paper}
+
+    return score
+
+
+@functools.cache
+def adapter(variant, of):
+    method = vad_jax.create(fixture_config(variant=variant, adapt_weights=of))
+    return jax.jit(method.adapt, static_argnames="steps")
+
+
+@functools.cache
+def episode_gradients(variant, steps):
+    """Of both orders: meta-loss and meta-gradient of one episode (small tests have several)."""
+
+    @jax.jit
+    def found(params, state, example):
+        both = {}
+        for order in (1, 2):
+            loss = functools.partial(meta_stage(variant, steps, order).loss, train=True)
+            both[order] = jax.value_and_grad(loss, has_aux=True)(params, state, example, None)
+        return both
+
+    return found
+
+
+@functools.cache
+def meta_stage(variant, steps, order):
+    changes = {"variant": variant, "meta.steps": steps, "meta.order": order, **META_STAGE}
+    changes |= {
+        "stages.meta.learning_rate": float(META["meta_adam/lr_theta"]),
+        "meta.step_size_learning_rate": float(META["meta_adam/lr_alpha"]),
+    }
+    return vad_jax.create(fixture_config(**changes)).stages[1]
+
+
+def agree(arrays, key, tree):
+    """A tree against the arrays `KEY/NAME` of θ's tensors."""
+    named = torch.tensors(fixture_config(), tree)
+    for name in TENSORS["theta"]:
+        agrees(arrays, f"{key}/{name}", named[name])
+
+
+class TestForward:
+    def test_what_is_in_front_of_the_unit(self, forward):
+        agrees(FORWARD, "bottleneck", nchw(forward["encoder"]["raw"]))
+        assert len(forward["encoder"]["skips"]) == 3
+        agrees(FORWARD, "features_raw", nchw(forward["code"]["raw"]))
+        assert forward["code"]["skips"] == ()
+        agrees(FORWARD, "features", nchw(forward["code"]["map"]))
+        agrees(FORWARD, "attention", forward["code"]["attention"])
+
+    @pytest.mark.parametrize("variant", VARIANTS)
+    def test_the_unit_and_the_frame(self, forward, variant):
+        seen, key = forward[variant], PREFIX[variant]
+        agrees(FORWARD, f"{key}beta", seen["match"])
+        nearest = np.argmax(seen["match"], axis=-1)
+        np.testing.assert_array_equal(nearest, FORWARD[f"{key}nearest"])
+        agrees(FORWARD, f"{key}retrieved", seen["rebuilt"])
+        agrees(FORWARD, f"{key}updated", nchw(seen["updated"]))
+        agrees(FORWARD, f"{key}output", nchw(seen["output"]))
+
+    def test_prototypes_of_the_paper_are_those_of_the_code_before_their_norm(self, forward):
+        agrees(FORWARD, "prototypes_unit", forward["code"]["prototypes"])
+        agrees(FORWARD, "prototypes", forward["paper"]["prototypes"])
+        agrees(FORWARD, "attention", forward["paper"]["attention"])
+
+    def test_what_evaluation_returns(self, forward):
+        seen = forward["code"]
+        agrees(FORWARD, "eval/output", nchw(seen["output"]))
+        square = jax.vmap(prototypes.squared_distances)(
+            *(jnp.asarray(seen[name]) for name in ("pixels", "prototypes", "similarity", "match"))
+        )
+        agrees(FORWARD, "eval/feature_error", square / 128)
+
+    @pytest.mark.parametrize("variant", VARIANTS)
+    def test_losses_and_gradients_of_each_part(self, variables, variant):
+        config = fixture_config(variant=variant, stage_names=("joint",))
+        stage = vad_jax.create(config).stages[0]
+        names, key = ("frame", "compact", "diverse"), PREFIX[variant]
+        assert [config.weights[name] for name in names] == FORWARD[f"lambda_{variant}"].tolist()
+
+        @jax.jit
+        @functools.partial(jax.grad, has_aux=True)
+        def gradient(params, share):
+            total, (_, parts) = stage.loss(params, {}, pair(), None, train=True)
+            some = sum(s * parts[name] for s, name in zip(share, names, strict=True))
+            return some, (total, parts)
+
+        for name, share in zip(names, np.eye(3), strict=True):
+            found, (total, parts) = gradient(variables["params"], share)
+            agrees(FORWARD, f"{key}loss_{name}", parts[name])
+            agrees(FORWARD, f"{key}loss_total", total)
+            compared = 0
+            for tensor, value in torch.tensors(fixture_config(), found).items():
+                if has(FORWARD, f"{key}grad_{name}/{tensor}"):
+                    agrees(FORWARD, f"{key}grad_{name}/{tensor}", value)
+                    compared += 1
+                else:
+                    np.testing.assert_array_equal(value, 0, err_msg=tensor)
+            assert compared == (41 if name == "frame" else 35)
+
+    def test_two_steps_of_adam(self, variables):
+        stage = vad_jax.create(fixture_config()).stages[0]
+        optimizer = stage.optimizer(steps_per_epoch=2, steps=2)
+        step = jax.jit(loop.train_step(stage, optimizer))
+        slots, losses = optimizer.init(variables["params"]), []
+        for number in range(2):
+            variables, slots, metrics = step(variables, slots, pair(), jax.random.key(number))
+            losses.append(metrics["loss"])
+        agrees(FORWARD, "adam2/losses", losses)
+        for name, value in torch.tensors(fixture_config(), variables).items():
+            agrees(FORWARD, f"adam2/{name}", value)
+
+
+@pytest.fixture(scope="module")
+def parts(variables):
+    """Of both variants: name → one array a video."""
+    videos = [scored(variables, f"frames/{video}") for video in (0, 1)]
+    return {name: [video[name] for video in videos] for name in videos[0]}
+
+
+class TestScores:
+    @pytest.mark.parametrize("video", [0, 1])
+    def test_parts_of_every_window(self, parts, video):
+        key = f"score/{video}"
+        for name in ("psnr_frame", "psnr_feature"):
+            agrees(FORWARD, f"{key}/{name}", parts[name][video])
+        mean_square = 10 ** (-parts["psnr_frame"][video] / 10)
+        agrees(FORWARD, f"{key}/mse_frame", mean_square)
+        agrees(FORWARD, f"{key}/mse_feature", 10 ** (-parts["psnr_feature"][video] / 10))
+        agrees(FORWARD, f"{key}/paper_S_frame", parts["error_frame"][video])
+        agrees(FORWARD, f"{key}/paper_S_feature", parts["error_feature"][video])
+
+    @pytest.mark.parametrize(
+        ("result", "key"),
+        [("fused", "fused"), ("frame_only", "smooth_frame"), ("feature_only", "smooth_feature")],
+    )
+    def test_scores_of_the_code(self, parts, result, key):
+        fusion = vad_jax.create(fixture_config()).fusion
+        fused = evaluation.fuse(fusion, parts, None, "paper", result=result)
+        plain = evaluation.fuse(fusion, parts, None, "paper", result=result, smoothed=False)
+        for video in (0, 1):
+            agrees(FORWARD, f"score/{video}/{key}", turned(fused[video]))
+            if key != "fused":
+                agrees(
+                    FORWARD, f"score/{video}/{key.replace('smooth', 'minmax')}", 1 - plain[video]
+                )
+        if key == "fused":
+            assert auc(fused) == pytest.approx(float(FORWARD["score/auc"]), abs=1e-12)
+
+    def test_the_kernel(self):
+        (taps,) = [
+            op[1] for op in vad_jax.create(fixture_config()).fusion.paper if op[0] == "smooth"
+        ]
+        agrees(FORWARD, "score/smoothing_kernel", taps)
+
+    def test_scores_of_the_paper(self, parts):
+        fusion = vad_jax.create(fixture_config(variant="paper")).fusion
+        fused = evaluation.fuse(fusion, parts, None, "paper")
+        for video in (0, 1):
+            # `fuse` divides by the weights, which add up to two.
+            agrees(FORWARD, f"score/{video}/paper_S", 2 * fused[video])
+
+
+def turned(strangeness):
+    """Smoothed strangeness as the authors' smoothed normality.
+
+    The kernel's sum s is a little under one, so that the complement of a smoothed score is not the
+    smoothed complement: `K(1 - x) = s - K(x)`.
+    """
+    return np.sum(FORWARD["score/smoothing_kernel"]) - strangeness
+
+
+def auc(videos):
+    labels = np.concatenate([FORWARD[f"labels/{video}"][4:] for video in (0, 1)])
+    return roc_auc_score(labels, np.concatenate(videos))
+
+
+def scored(variables, key, first=0):
+    """Parts of every window of a video from `first` on; padded to one shape, 22 windows."""
+    frames = windows(FORWARD[key])
+    number = len(frames)
+    padded = np.concatenate([frames, np.repeat(frames[:1], 22 - number, axis=0)])
+    found = scorer()(variables, batch(padded, mask=np.arange(22) < number))
+    return {name: np.asarray(part)[first:number, 0] for name, part in found.items()}
+
+
+class TestMetaTraining:
+    @pytest.mark.parametrize("steps", [1, 2])
+    @pytest.mark.parametrize("variant", VARIANTS)
+    def test_losses_and_meta_gradients(self, with_step_sizes, variant, steps):
+        begun = meta_stage(variant, steps, 2).begin(with_step_sizes[variant])
+        both = episode_gradients(variant, steps)(begun["params"], begun["state"], episode(0))
+        for order, ((outer, (_, parts)), found) in both.items():
+            key = f"{variant}/T{steps}/order{order}"
+            agrees(META, f"{key}/outer_loss", outer)
+            assert parts["inner"] == pytest.approx(META[f"{key}/inner_losses"][0], rel=1e-8)
+            agree(META, f"{key}/d_theta", found["init"])
+            agree(META, f"{key}/d_alpha", found["step_size"])
+
+    @pytest.mark.parametrize("steps", [1, 2])
+    @pytest.mark.parametrize("variant", VARIANTS)
+    def test_parameters_after_the_inner_steps(self, with_step_sizes, variant, steps):
+        support = batch(episode(0)["support"][0])
+        adapted, losses = adapter(variant, "training")(
+            with_step_sizes[variant], support, steps=steps
+        )
+        for order in (1, 2):
+            key = f"{variant}/T{steps}/order{order}"
+            agrees(META, f"{key}/inner_losses", losses)
+            agree(META, f"{key}/theta1", adapted)
+
+    def test_two_steps_of_two_adams(self, with_step_sizes):
+        stage = meta_stage("code", 1, 2)
+        begun = stage.begin(with_step_sizes["code"])
+        params, state = begun["params"], begun["state"]
+        optimizer = stage.optimizer(steps_per_epoch=2, steps=2)
+        slots = optimizer.init(params)
+        for number in (1, 2):
+            found = [
+                episode_gradients("code", 1)(params, state, episode(which))[2] for which in (0, 1)
+            ]
+            gradient = jax.tree.map(lambda a, b: (a + b) / 2, *(g for _, g in found))
+            if number == 1:
+                agree(META, "meta_adam/mean_d_theta", gradient["init"])
+                agree(META, "meta_adam/mean_d_alpha", gradient["step_size"])
+            else:
+                losses = [(parts["inner"], outer) for (outer, (_, parts)), _ in found]
+                agrees(META, "meta_adam/losses_second_step", losses)
+            updates, slots = optimizer.update(gradient, slots, params)
+            params = optax.apply_updates(params, updates)
+            agree(META, f"meta_adam/theta_after{number}", params["init"])
+            agree(META, f"meta_adam/alpha_after{number}", params["step_size"])
+        assert optim.learning_rate(slots) == float(META["meta_adam/lr_theta"])
+
+
+@pytest.mark.parametrize(
+    ("tag", "of", "steps"),
+    [
+        ("code_T1", "published", 1),
+        ("code_T2", "published", 2),
+        ("code_trainweights_T1", "training", 1),
+        ("paper_T1", "training", 1),
+    ],
+)
+def test_a_new_scene_in_two_shots(with_step_sizes, tag, of, steps):
+    variant, key, shots = tag.partition("_")[0], f"kshot/{tag}", int(META["kshot/K"])
+    support = batch(windows(FORWARD["frames/0"])[:shots])
+    adapted, losses = adapter(variant, of)(with_step_sizes[variant], support, steps=steps)
+    agrees(META, f"{key}/support_losses", losses)
+    agree(META, f"{key}/theta1", adapted)
+    parts = scored(adapted, "frames/0", first=shots)
+    if variant == "code":
+        found = {part: 10 ** (-parts[f"psnr_{part}"] / 10) for part in ("frame", "feature")}
+    else:  # the length of the difference in -1..1, over 3 · 32 · 32 values
+        frame = parts["error_frame"] ** 2 / (4 * 3 * 32 * 32)
+        found = {"frame": frame, "feature": parts["error_feature"]}
+    for part, value in found.items():
+        agrees(META, f"{key}/mse_{part}", value)
+        agrees(META, f"{key}/psnr_{part}", -10 * np.log10(value))
