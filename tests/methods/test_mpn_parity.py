@@ -281,6 +281,34 @@ def scored(variables, key, first=0):
     return {name: np.asarray(part)[first:number, 0] for name, part in found.items()}
 
 
+@pytest.mark.parametrize(
+    ("tag", "of", "steps"),
+    [
+        ("code_T1", "published", 1),
+        ("code_T2", "published", 2),
+        ("code_trainweights_T1", "training", 1),
+        ("paper_T1", "training", 1),
+    ],
+)
+def test_a_new_scene_in_two_shots(with_step_sizes, tag, of, steps):
+    variant, key, shots = tag.partition("_")[0], f"kshot/{tag}", int(META["kshot/K"])
+    support = batch(windows(FORWARD["frames/0"])[:shots])
+    adapted, losses = adapter(variant, of)(with_step_sizes[variant], support, steps=steps)
+    agrees(META, f"{key}/support_losses", losses)
+    agree(META, f"{key}/theta1", adapted)
+    parts = scored(adapted, "frames/0", first=shots)
+    if variant == "code":
+        found = {part: 10 ** (-parts[f"psnr_{part}"] / 10) for part in ("frame", "feature")}
+    else:  # the length of the difference in -1..1, over 3 · 32 · 32 values
+        frame = parts["error_frame"] ** 2 / (4 * 3 * 32 * 32)
+        found = {"frame": frame, "feature": parts["error_feature"]}
+    for part, value in found.items():
+        agrees(META, f"{key}/mse_{part}", value)
+        agrees(META, f"{key}/psnr_{part}", -10 * np.log10(value))
+
+
+# Derivatives of derivatives take ten times as long where they are compiled fast.
+@pytest.mark.usefixtures("fully_optimised")
 class TestMetaTraining:
     @pytest.mark.parametrize("steps", [1, 2])
     @pytest.mark.parametrize("variant", VARIANTS)
@@ -328,29 +356,3 @@ class TestMetaTraining:
             agree(META, f"meta_adam/theta_after{number}", params["init"])
             agree(META, f"meta_adam/alpha_after{number}", params["step_size"])
         assert optim.learning_rate(slots) == float(META["meta_adam/lr_theta"])
-
-
-@pytest.mark.parametrize(
-    ("tag", "of", "steps"),
-    [
-        ("code_T1", "published", 1),
-        ("code_T2", "published", 2),
-        ("code_trainweights_T1", "training", 1),
-        ("paper_T1", "training", 1),
-    ],
-)
-def test_a_new_scene_in_two_shots(with_step_sizes, tag, of, steps):
-    variant, key, shots = tag.partition("_")[0], f"kshot/{tag}", int(META["kshot/K"])
-    support = batch(windows(FORWARD["frames/0"])[:shots])
-    adapted, losses = adapter(variant, of)(with_step_sizes[variant], support, steps=steps)
-    agrees(META, f"{key}/support_losses", losses)
-    agree(META, f"{key}/theta1", adapted)
-    parts = scored(adapted, "frames/0", first=shots)
-    if variant == "code":
-        found = {part: 10 ** (-parts[f"psnr_{part}"] / 10) for part in ("frame", "feature")}
-    else:  # the length of the difference in -1..1, over 3 · 32 · 32 values
-        frame = parts["error_frame"] ** 2 / (4 * 3 * 32 * 32)
-        found = {"frame": frame, "feature": parts["error_feature"]}
-    for part, value in found.items():
-        agrees(META, f"{key}/mse_{part}", value)
-        agrees(META, f"{key}/psnr_{part}", -10 * np.log10(value))
