@@ -480,6 +480,11 @@ QUICKSTART = "--config=configs/quickstart.py"
         ("train", ["--config=configs/mnad.py:ped3"], r"ConfigError: .*preset 'ped3'; there are:"),
         ("evaluate", [], r"ConfigError: .*--workdir=runs/NAME"),
         ("evaluate", ["--workdir=nowhere"], r"CheckpointError: nowhere holds no run"),
+        ("evaluate", ["--workdir=a", "--workdir=b"], r"CheckpointError: a holds no run"),
+        ("evaluate", ["--workdir=a,b", "--steps=3"], r"ConfigError: --steps .*--workdir.*--shots"),
+        ("evaluate", ["--workdir=a", "--shots=one"], r"ConfigError: --shots=one: give whole"),
+        ("evaluate", ["--scores=a.npz", "--all_frames"], r"ConfigError: --all_frames .*--workdir"),
+        ("evaluate", ["--scores=a.npz", "--data=avenue"], r"ConfigError: --data .*give both"),
     ],
 )
 def test_a_mistake_of_the_user_is_one_message_and_exit_code_2(module, arguments, said):

@@ -2,7 +2,7 @@
 
     python -m vad_jax.evaluate --workdir=runs/quickstart [--root=FOLDER] [--labels=FILE]
         [--false_alarms_per_hour=R]
-    python -m vad_jax.evaluate --workdir=runs/a,runs/b,runs/c
+    python -m vad_jax.evaluate --workdir=runs/a,runs/b,runs/c        (or --workdir once for each)
     python -m vad_jax.evaluate --workdir=runs/a,runs/b --shots=0,1,5,10 [--support=first|normal]
     python -m vad_jax.evaluate --scores=FILE.npz --labels=FILE [--root=FOLDER --data=NAME]
 
@@ -380,40 +380,82 @@ def outcome(metrics: dict[str, Any] | None) -> cli.Outcome:
     return cli.Outcome(metrics, exit_code=3 if partly else 0)
 
 
+_OPTIONS = {  # what is evaluated → the options that have an effect on it
+    "workdir": ("root", "labels", "all_frames", "false_alarms_per_hour", "fps"),
+    "shots": ("support", "steps", "learning_rate", "data", "root", "labels"),
+    "scores": (
+        "labels",
+        "root",
+        "data",
+        "lower_is_stranger",
+        "normal_scores",
+        "false_alarms_per_hour",
+        "fps",
+        "output",
+    ),
+}
+
+
 def main() -> cli.Outcome:
     from vad_jax.comparison import compare
     from vad_jax.foreign import evaluate_scores
     from vad_jax.types import ConfigError
 
     given = flags.FLAGS
-    if given.workdir and given.scores:
+    workdirs = [folder for text in given.workdir or () for folder in text.split(",") if folder]
+    if workdirs and given.scores:
         raise ConfigError("Give --workdir or --scores, not both; --output says where files go.")
-    if not given.workdir and not given.scores:
+    if not workdirs and not given.scores:
         raise ConfigError("Give the run's folder, --workdir=runs/NAME, or --scores=FILE.npz.")
-    if given.scores:
-        output = given.output or Path(given.scores).with_suffix("")
-        names = ("labels", "root", "data", "lower_is_stranger", "normal_scores")
-        names += ("false_alarms_per_hour", "fps")
-        options = {name: getattr(given, name) for name in names}
+    kind = "scores" if given.scores else "shots" if given.shots else "workdir"
+    _check_options(given, kind)
+    options = {name: getattr(given, name) for name in _OPTIONS[kind]}
+    if kind == "scores":
+        options["output"] = options["output"] or Path(given.scores).with_suffix("")
         options["data"] = options["data"] or "folder"
-        return outcome(evaluate_scores(given.scores, output, **options))
-    if given.shots:
-        names = ("support", "steps", "learning_rate", "data", "root", "labels")
-        options = {name: getattr(given, name) for name in names}
-        found = evaluate_shots(given.workdir, list(map(int, given.shots)), **options)
+        return outcome(evaluate_scores(given.scores, **options))
+    if kind == "shots":
+        found = evaluate_shots(workdirs, _numbers(given.shots), **options)
         partly = any(run["left_out"] for run in found.values())
         return cli.Outcome(found, exit_code=3 if partly else 0)
-    names = ("root", "labels", "all_frames", "false_alarms_per_hour", "fps")
-    options = {name: getattr(given, name) for name in names}
-    if len(given.workdir) > 1:
-        found = compare(given.workdir, **options)
+    if len(workdirs) > 1:
+        found = compare(workdirs, **options)
         partly = any(metrics["data"]["left_out"] for metrics in found.values())
         return cli.Outcome(found, exit_code=3 if partly else 0)
-    return outcome(evaluate(given.workdir[0], **options))
+    return outcome(evaluate(workdirs[0], **options))
+
+
+def _check_options(given: Any, kind: str) -> None:
+    """Raises ConfigError for an option that would have no effect."""
+    from vad_jax.types import ConfigError
+
+    known = {name for names in _OPTIONS.values() for name in (*names, "shots")}
+    for name in sorted(known - {*_OPTIONS[kind], kind}):
+        if given[name].present:
+            takes = [f"--{other}" for other, names in _OPTIONS.items() if name in names]
+            raise ConfigError(
+                f"--{name} has no effect with --{kind}: leave it out"
+                + (f", or give it with {' or '.join(takes)}." if takes else ".")
+            )
+    if kind == "scores" and given.data and not given.root:
+        raise ConfigError("--data says what lies in --root: give both, or neither.")
+
+
+def _numbers(shots: Sequence[str]) -> list[int]:
+    from vad_jax.types import ConfigError
+
+    try:
+        return [int(number) for number in shots]
+    except ValueError:
+        raise ConfigError(f"--shots={','.join(shots)}: give whole numbers, 0,1,5,10.") from None
 
 
 if __name__ == "__main__":
-    flags.DEFINE_list("workdir", None, "Folder of a finished run, or several with commas.")
+    flags.DEFINE_multi_string(
+        "workdir",
+        None,
+        "Folder of a finished run; several with commas, or the flag again for each.",
+    )
     flags.DEFINE_string("root", None, "The raw data, where it lies elsewhere than in training.")
     flags.DEFINE_string("labels", None, "Label file or folder instead of the one found.")
     flags.DEFINE_bool(
