@@ -7,8 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from vad_jax import cli, evaluation
-from vad_jax.data.datasets import open_dataset
+from vad_jax.data.datasets import Dataset, open_dataset
+from vad_jax.data.folder import shown
 from vad_jax.data.grey import grey_frames, mean_grey
 from vad_jax.learning.workdir import locked
 from vad_jax.types import DataError
@@ -54,6 +57,7 @@ def evaluate_scores(
         labels or (dataset and dataset.labels),
         names=names,
         lower_is_stranger=lower_is_stranger,
+        fps=fps or (dataset and dataset.fps),
     )
     rate = fps or found.meta.get("fps") or (dataset and dataset.fps)
     found = replace(found, meta=found.meta | {"fps": rate})
@@ -74,8 +78,7 @@ def evaluate_scores(
     }
     with locked(output, "--output"):
         if dataset is not None:
-            seen = evaluation.controls(map(grey_frames, dataset.testing), _mean(dataset))
-            found = replace(found, controls=seen)
+            found = replace(found, controls=_controls(found, dataset))
         evaluation.write_scores(output / "scores.npz", found)
         evaluation.write_controls(output / "controls.npz", found)
         metrics = evaluation.summarise(
@@ -95,8 +98,22 @@ def evaluate_scores(
     return metrics
 
 
-def _mean(dataset):
+def _controls(found: evaluation.Scored, dataset: Dataset) -> dict[str, list[np.ndarray]]:
+    """The controls of the raw frames, which must be those that were scored."""
     if not dataset.testing:
         raise DataError(f"{dataset.root} has no test videos: expected them in a folder `testing`.")
+    names = tuple(source.name for source in dataset.testing)
+    if names != found.names:
+        raise DataError(
+            f"{dataset.root} has the test videos {shown(names)}, but the scores are of "
+            f"{shown(found.names)}. Both hold the same videos in the same order."
+        )
     size = next(grey_frames(dataset.testing[0])).shape
-    return mean_grey(dataset.training, size)
+    seen = evaluation.controls(map(grey_frames, dataset.testing), mean_grey(dataset.training, size))
+    for name, frames, labels in zip(names, seen["constant"], found.labels, strict=True):
+        if len(frames) != len(labels):
+            raise DataError(
+                f"{name} has {len(frames)} frames in {dataset.root} but {len(labels)} scores. "
+                "Scores count every frame of the raw video; a frame without one is NaN."
+            )
+    return seen

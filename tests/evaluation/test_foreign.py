@@ -74,6 +74,9 @@ def test_a_file_of_ours_is_taken_as_it_is(tmp_path, scored):
         ({}, "nothing in it is no scores"),
         ({"score": np.zeros(140)}, "`score` but no `offsets`"),
         ({"score": np.zeros(140), "offsets": np.array([0, 40])}, "offsets from 0 to N"),
+        ({"score": np.zeros(9), "offsets": np.array([0, 6, 3, 9])}, "that rise from 0 to N"),
+        ({"score": np.zeros(9), "offsets": np.array([0.0, 9.0])}, "expected whole numbers"),
+        ({"score": np.zeros(9), "offsets": np.zeros(0, int)}, "expected whole numbers"),
         ({"score": np.zeros((70, 2)), "offsets": np.array([0, 140])}, r"float64 \[70, 2\]"),
         ({"01": np.array(["a"])}, "01 in it is no scores"),
         (dict.fromkeys(NAMES, np.array([np.inf])), "video 01 has an infinite score"),
@@ -94,6 +97,21 @@ def test_missing_labels_and_files_are_named(tmp_path, values, labels):
         read_foreign(tmp_path / "b.npz", labels)
     with pytest.raises(DataError, match=r"expected an \.npz file"):
         read_foreign(labels)
+
+
+def test_a_name_of_two_videos_is_refused(tmp_path, values, labels):
+    names = np.array(["01", "02", "02", "04"])
+    with pytest.raises(DataError, match="names a video twice"):
+        read_foreign(joined(tmp_path / "a.npz", values, video_names=names), labels)
+
+
+def test_times_in_labels_need_the_frame_rate(tmp_path, values):
+    (tmp_path / "labels.csv").write_text("video,start,end\n01,0.5s,1.5s\n")
+    path = joined(tmp_path / "a.npz", values, video_names=np.array(NAMES))
+    found = read_foreign(path, tmp_path / "labels.csv", fps=10.0)
+    np.testing.assert_array_equal(np.flatnonzero(found.labels[0]), np.arange(5, 15))
+    with pytest.raises(DataError, match="01 has no frame rate"):
+        read_foreign(path, tmp_path / "labels.csv")
 
 
 def test_labels_of_other_lengths_are_refused(tmp_path, values, labels):
@@ -147,3 +165,28 @@ def test_the_controls_see_the_frames_where_they_are_given(tmp_path, finished_run
     for protocol, variants in own["protocols"].items():
         for name in ("auc_micro", "auc_macro", "ap", "eer"):
             assert found["protocols"][protocol]["raw"][name] == variants["raw"][name]
+
+
+def test_scores_of_other_frames_than_the_raw_ones_are_refused(tmp_path, synthetic_root):
+    from vad_jax.foreign import evaluate_scores
+
+    folder = synthetic_root / "testing" / "frames"
+    names = sorted(path.name for path in folder.iterdir())
+    lengths = [len(list((folder / name).iterdir())) for name in names]
+    lengths[1] -= 1
+    arrays = {name: np.arange(float(n)) for name, n in zip(names, lengths, strict=True)}
+    np.savez(tmp_path / "a.npz", **arrays)
+    np.save(tmp_path / "labels.npy", np.arange(sum(lengths)) % 2)
+    options = {"labels": tmp_path / "labels.npy", "data": "synthetic", "root": synthetic_root}
+    with pytest.raises(DataError, match=f"{names[1]} has {lengths[1] + 1} frames in .* scores"):
+        evaluate_scores(tmp_path / "a.npz", tmp_path / "out", **options)
+
+
+def test_a_file_of_ours_of_other_videos_is_refused(tmp_path, scored, synthetic_root):
+    from vad_jax.foreign import evaluate_scores
+
+    write_scores(tmp_path / "scores.npz", scored)
+    np.save(tmp_path / "labels.npy", np.concatenate(scored.labels))
+    options = {"labels": tmp_path / "labels.npy", "data": "synthetic", "root": synthetic_root}
+    with pytest.raises(DataError, match="but the scores are of"):
+        evaluate_scores(tmp_path / "scores.npz", tmp_path / "out", **options)

@@ -25,6 +25,7 @@ def read_foreign(
     *,
     names: Sequence[str] | None = None,
     lower_is_stranger: bool = False,
+    fps: float | None = None,
 ) -> Scored:
     """Scores of a test set that something else made, with their labels.
 
@@ -38,6 +39,7 @@ def read_foreign(
       labels: as for `read_labels`; a `scores.npz` of ours brings its own.
       names: of the videos in order, where the file has none.
       lower_is_stranger: the scores fall where it is strange, as PSNR does.
+      fps: frames a second of all videos, for times like `12.5s` in `labels.csv`.
 
     Raises:
       DataError: another form, labels that are missing or of another length, an infinite score.
@@ -48,11 +50,11 @@ def read_foreign(
         if lower_is_stranger:
             raise DataError(f"{path} was written by `evaluate`: higher is stranger there already.")
         own = read_scores(path)
-        return own if labels is None else _with(own, _read(labels, own.names, own.labels))
+        return own if labels is None else _with(own, _read(labels, own.names, own.labels, fps))
     videos = _finite(path, _videos(path, arrays, names))
     if labels is None:
         raise DataError(f"{path} holds no labels: name their file or folder with --labels.")
-    truth = _read(labels, videos, videos.values())
+    truth = _read(labels, videos, videos.values(), fps)
     values = [-video if lower_is_stranger else video for video in videos.values()]
     scaled = [minmax(video) for video in values]
     scores = {name: scaled if name.startswith("paper") else values for name in SCORES}
@@ -116,6 +118,12 @@ def _videos(path, arrays, names) -> dict[str, np.ndarray]:
             f"{path} has `score` but no `offsets`: where does each video begin? It is "
             "[0, F1, F1 + F2, …], over full lengths."
         )
+    whole = offsets.ndim == 1 and offsets.size > 1 and offsets.dtype.kind in "iu"
+    if not whole or (offsets[1:] < offsets[:-1]).any():
+        raise DataError(
+            f"{path}: `offsets` is {offsets.dtype} {list(offsets.shape)}; expected whole numbers "
+            "[V+1] that rise from 0 to N."
+        )
     if score.ndim != 1 or not _numbers(score) or offsets[0] != 0 or offsets[-1] != len(score):
         raise DataError(
             f"{path}: `score` is {score.dtype} {list(score.shape)} and `offsets` run from "
@@ -126,16 +134,20 @@ def _videos(path, arrays, names) -> dict[str, np.ndarray]:
         names = arrays.get("video_names", [f"{number:03d}" for number in range(1, count + 1)])
     if len(names) != count:
         raise DataError(f"{path} has {count} videos, the test set {len(names)}.")
+    names = [str(name) for name in names]
+    if len(set(names)) < count:
+        raise DataError(f"{path}: `video_names` names a video twice. Each has a name of its own.")
     parts = np.split(np.asarray(score, np.float64), offsets[1:-1])
-    return dict(zip(map(str, names), parts, strict=True))
+    return dict(zip(names, parts, strict=True))
 
 
 def _numbers(array) -> bool:
     return np.issubdtype(array.dtype, np.number) or array.dtype == bool
 
 
-def _read(labels, names, lengths) -> Labels:
-    return read_labels(labels, dict(zip(names, map(len, lengths), strict=True)))
+def _read(labels, names, videos, fps) -> Labels:
+    lengths = dict(zip(names, map(len, videos), strict=True))
+    return read_labels(labels, lengths, fps=dict.fromkeys(lengths, fps) if fps else None)
 
 
 def _with(scored: Scored, truth: Labels) -> Scored:
