@@ -76,6 +76,7 @@ def evaluate(
 
 def _evaluate(detector, workdir, given) -> dict[str, Any]:
     from vad_jax import evaluation, pictures
+    from vad_jax.data import splits
     from vad_jax.data.frames import identity
     from vad_jax.data.grey import grey_frames, mean_grey
     from vad_jax.learning.workdir import environment
@@ -106,7 +107,11 @@ def _evaluate(detector, workdir, given) -> dict[str, Any]:
     sources = {source.name: source for source in dataset.testing}
     controls = evaluation.controls(
         (grey_frames(sources[video.name]) for video in videos),
-        mean_grey(dataset.training, videos[0].source_size),
+        mean_grey(
+            dataset.training,
+            videos[0].source_size,
+            left_out=splits.excluded(dataset, config.data),
+        ),
     )
     scored = replace(scored, detections=detections, controls=controls)
     evaluation.write_scores(workdir / "scores.npz", scored)

@@ -9,6 +9,7 @@ from support import films
 from vad_jax import config as configs
 from vad_jax.data import splits, windows
 from vad_jax.data.datasets import avenue, open_dataset, truths
+from vad_jax.data.grey import grey_frames, mean_grey
 from vad_jax.evaluation import read_labels, read_masks
 from vad_jax.types import ConfigError, DataError, InputSpec
 
@@ -273,6 +274,17 @@ def test_no_window_of_training_touches_a_frame_that_is_left_out(settings, caplog
     assert firsts()["02"] == [0, 5]
     (test,) = splits.testing(splits.find(settings), settings, SPEC)
     assert test.broken == ()
+
+
+def test_the_control_of_the_mean_frame_does_without_them_too(settings):
+    settings.exclude = "hf2vad"
+    dataset = splits.find(settings)
+    kept = [list(grey_frames(source)) for source in dataset.training]
+    kept = [*kept[0], *(frame for i, frame in enumerate(kept[1]) if i not in (3, 4, 8, 9))]
+    found = mean_grey(dataset.training, SIZE, left_out=splits.excluded(dataset, settings))
+    np.testing.assert_array_equal(found, np.mean(kept, axis=0, dtype=np.float64))
+    settings.exclude = None
+    assert splits.excluded(dataset, settings) == {}
 
 
 def test_frames_to_leave_out_must_be_there(settings, monkeypatch):

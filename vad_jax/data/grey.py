@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 from tqdm import tqdm
@@ -33,17 +33,26 @@ def grey_frames(source: Source) -> Iterator[np.ndarray]:
         yield from frames
 
 
-def mean_grey(sources: Sequence[Source], size: tuple[int, int]) -> np.ndarray | None:
+def mean_grey(
+    sources: Sequence[Source],
+    size: tuple[int, int],
+    *,
+    left_out: Mapping[str, Collection[int]] | None = None,
+) -> np.ndarray | None:
     """The mean of all frames, float64 `[H, W]`.
 
     Args:
       sources: training videos; one that cannot be read is named and left out.
       size: (height, width) of the frames that it is compared with; of another: None.
+      left_out: video → positions that training leaves out (`splits.excluded`).
     """
     total, number = 0, 0
     for source in tqdm(sources, desc="mean frame", unit="video", disable=None, leave=False):
         try:
-            for frame in grey_frames(source):
+            gone = (left_out or {}).get(source.name, ())
+            for position, frame in enumerate(grey_frames(source)):
+                if position in gone:
+                    continue
                 if frame.shape != size:
                     log.warning("Training frames have another size: no control `distance to mean`.")
                     return None

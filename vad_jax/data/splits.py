@@ -62,7 +62,8 @@ def training(dataset: Dataset, settings, spec: InputSpec) -> tuple[list[Frames],
         )
     videos = decoded(dataset.training, settings, spec)
     if settings.exclude:
-        videos = _without(videos, settings.exclude, exclusions(dataset.name)[settings.exclude])
+        _check_excluded(videos, settings.exclude, exclusions(dataset.name)[settings.exclude])
+        videos = _without(videos, settings.exclude, excluded(dataset, settings))
     held_out = [video for video in videos if video.name in settings.validation]
     rest = [video for video in videos if video.name not in settings.validation]
     if not rest:
@@ -70,13 +71,22 @@ def training(dataset: Dataset, settings, spec: InputSpec) -> tuple[list[Frames],
     return rest, held_out
 
 
-def _without(
-    videos: Sequence[Frames], exclude: str, excluded: Mapping[str, Sequence[range]]
-) -> list[Frames]:
-    """The videos, some positions of some of them left out; a span ends where its video does."""
-    spans = {natural(name): ranges for name, ranges in excluded.items()}
+def excluded(dataset: Dataset, settings) -> dict[str, frozenset[int]]:
+    """Training video → the positions that `data.exclude` leaves out; spans may outrun the video."""
+    named = exclusions(dataset.name)[settings.exclude] if settings.exclude else {}
+    spans = {natural(name): ranges for name, ranges in named.items()}
+    return {
+        source.name: frozenset(i for span in spans[natural(source.name)] for i in span)
+        for source in dataset.training
+        if natural(source.name) in spans
+    }
+
+
+def _check_excluded(
+    videos: Sequence[Frames], exclude: str, spans: Mapping[str, Sequence[range]]
+) -> None:
     lengths = {natural(video.name): len(video) for video in videos}
-    for name, ranges in excluded.items():
+    for name, ranges in spans.items():
         length, needed = lengths.get(natural(name), 0), max(span.start for span in ranges) + 1
         if length < needed:
             raise DataError(
@@ -84,9 +94,15 @@ def _without(
                 f"{needed} on, but {f'it has {length}' if length else 'there is no such video'}. "
                 "The frames are counted in the published videos: use those, or unset the key."
             )
+
+
+def _without(
+    videos: Sequence[Frames], exclude: str, positions: Mapping[str, frozenset[int]]
+) -> list[Frames]:
+    """The videos, some positions of some of them left out; a span ends where its video does."""
     found, parts = [], []
     for video in videos:
-        gone = [i for span in spans.get(natural(video.name), ()) for i in span if i < len(video)]
+        gone = [i for i in positions.get(video.name, ()) if i < len(video)]
         if gone:
             parts.append(f"{len(gone)} of {len(video)} in {video.name}")
         found.append(video.without(gone))
