@@ -468,6 +468,27 @@ def test_a_test_video_without_labels_is_never_normal(root):
     assert "holds no labels of 02" in said(examined(root))
 
 
+def test_truth_of_a_video_that_is_not_there_is_unknown(root):
+    (root / "labels").mkdir()
+    (root / "tracks").mkdir()
+    for name, labels in TRUTH.items():
+        np.save(root / "labels" / f"{name}.npy", np.array(labels, np.uint8))
+        rows = [f"0,{at},1,2,3,4" for at in np.flatnonzero(labels)]
+        (root / "tracks" / f"{name}.txt").write_text("\n".join(rows))
+    assert examined(root).right
+    np.save(root / "labels" / "03.npy", np.zeros(6, np.uint8))
+    (root / "tracks" / "04.txt").write_text("0,1,1,2,3,4")
+    np.save(root / "labels" / ".03.npy", np.zeros(6, np.uint8))
+    labels, tracks = examined(root).faults
+    assert labels.startswith("labels knows 03, unknown here: no video has that name.")
+    assert tracks.startswith("tracks knows 04, unknown here: no video has that name.")
+
+
+def test_truth_folders_of_no_video_are_unknown(root):
+    write_masks(root / "masks" / "05_gt", TRUTH["01"])
+    assert "masks knows 05, unknown here" in said(examined(root))
+
+
 def test_without_any_labels_only_a_published_set_is_wrong(root):
     (root / "labels.npy").unlink()
     (root / "masks").rename(root.parent / "elsewhere")

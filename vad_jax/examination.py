@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,10 +20,10 @@ from tqdm import tqdm
 
 from vad_jax.data import check as videos
 from vad_jax.data.check import Row
-from vad_jax.data.datasets import Dataset, Published, open_dataset, truths
+from vad_jax.data.datasets import Dataset, Published, Truth, open_dataset, truths
 from vad_jax.data.datasets import published as published_of
 from vad_jax.data.datasets.published import by_name
-from vad_jax.data.folder import natural
+from vad_jax.data.folder import is_junk, natural, shown
 from vad_jax.evaluation import read_labels
 from vad_jax.evaluation.agreement import compare
 from vad_jax.evaluation.labels import digest
@@ -125,6 +126,11 @@ def _read_labels(found: Examined, *, progress: bool) -> None:
         name = _short(truth.path, dataset.root)
         if truth.path == dataset.labels:
             found.used = name
+        if strays := _strays(truth, dataset):
+            found.faults.append(
+                f"{name} knows {shown(strays)}, unknown here: no video has that name. Put the "
+                "missing video there, or remove what does not belong to the set."
+            )
         if truth.kind == "masks":
             labels = _read_masks(found, truth.path, tests, progress=progress)
         elif not lengths:
@@ -146,6 +152,29 @@ def _read_labels(found: Examined, *, progress: bool) -> None:
         (found.faults if found.published else found.notes).append(said)
     columns = _count(found, tests, kinds)
     _compare(found, tests, kinds, columns)
+
+
+def _strays(truth: Truth, dataset: Dataset) -> list[str]:
+    """Names of which a source has a file or folder of their own, but which no video has."""
+    suffix = {"labels": ".npy", "masks": ".npy", "tracks": ".txt"}.get(truth.kind)
+    if suffix is None or not truth.path.is_dir():
+        return []
+    names = [source.name for source in (*dataset.training, *dataset.testing)]
+    endings = {suffix: Path.is_file}
+    if truth.kind == "masks":
+        endings |= {"_gt": Path.is_dir, "_label.mat": Path.is_file}
+    here = [
+        (place / entry.name.removesuffix(ending)).as_posix()
+        for place in {Path(name).parent for name in names}
+        for ending, is_kind in endings.items()
+        for entry in (truth.path / place).glob(f"*{ending}")
+        if is_kind(entry) and not is_junk(entry.name) and not _OF_ALL.match(entry.name)
+    ]
+    known = {natural(name) for name in names}
+    return [name for name in here if natural(name) not in known]
+
+
+_OF_ALL = re.compile(r"(frame_)?labels")  # begins the name of a file that labels all videos
 
 
 def _annotated(path: Path, published: Published | None) -> list[str]:
