@@ -103,3 +103,13 @@ def test_the_interval_of_the_pixels_is_that_of_pixels_drawn_with_their_videos(fo
     low, high = np.percentile(every, [2.5, 97.5])
     assert figures["pixel_auc"]["low"] == pytest.approx(low, abs=1e-3)  # float16 steps
     assert figures["pixel_auc"]["high"] == pytest.approx(high, abs=1e-3)
+
+
+def test_maps_of_tiny_values_have_the_same_interval(found):
+    made, (figures, _) = found
+    small = [
+        item[0]._replace(maps=partial(iter, (item[2] * 2.0**-40).astype(np.float32)))
+        for item in made
+    ]
+    own = localisation(small, threshold=2.0**-40, replicates=200)[0]
+    assert own["pixel_auc"] == figures["pixel_auc"]

@@ -78,16 +78,17 @@ def localisation(
         return absent("the masks of the scored frames are of one class"), detections
     interval = bootstrap(labels, values, metrics.auc_micro, replicates=replicates, **draw)
     covered = {"videos": len(masked)}
+    unit = threshold if 0 < threshold < np.inf else 1.0
     figures = {
         "pixel_auc_40": interval.figure(value) | covered,
-        "pixel_auc": _pixel_interval(masked, replicates, draw).figure(share) | covered,
+        "pixel_auc": _pixel_interval(masked, unit, replicates, draw).figure(share) | covered,
     }
     return figures | _criteria(videos, detections, replicates, draw), detections
 
 
-def _pixel_interval(videos, replicates, draw):
+def _pixel_interval(videos, unit, replicates, draw):
     """The interval of `pixel_auc` over videos, from histograms: a draw costs no pass of pixels."""
-    pairs = [histograms(v.masks(), v.maps(), video=i) for i, v in enumerate(videos)]
+    pairs = [histograms(v.masks(), v.maps(), unit=unit, video=i) for i, v in enumerate(videos)]
     positive, negative = (np.array(each, np.float64) for each in zip(*pairs, strict=True))
     below = np.cumsum(negative, axis=1) - negative / 2
     wins = positive @ below.T

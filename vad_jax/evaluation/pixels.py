@@ -71,22 +71,26 @@ def frame_levels(masks: Frames, maps: Frames, *, video: int = 0) -> tuple[np.nda
     return np.array(labels, bool), np.array(levels, np.float64)
 
 
-def histograms(masks: Frames, maps: Frames, *, video: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def histograms(
+    masks: Frames, maps: Frames, *, unit: float = 1.0, video: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
     """How many anomalous and how many normal pixels of a video have each value, as float16.
 
     Args:
       masks: `[F, H, W]`, not 0 where anomalous.
       maps: `[F, h, w]`.
+      unit: a value that is common among the high ones, above 0: float16 has no room for numbers
+        that are very small.
       video: its number, for messages.
 
     Returns:
-      Two histograms `[65536]` int64, in rising order of the values; values are rounded to float16,
-      so that an AUC from them differs by up to 1e-4 from `pixel_auc`'s.
+      Two histograms `[65536]` int64, in rising order of the values; values over `unit` are rounded
+      to float16, so that an AUC from them differs by up to 1e-4 from `pixel_auc`'s.
     """
     positive, negative = np.zeros((2, 1 << 16), np.int64)
     for mask, values in _of_video(masks, maps, video):
         largest = np.finfo(np.float16).max
-        bits = np.clip(values, -largest, largest).astype(np.float16).view(np.uint16)
+        bits = np.clip(values / unit, -largest, largest).astype(np.float16).view(np.uint16)
         ranks = np.where(bits & 0x8000, 0xFFFF - bits, bits | 0x8000)  # floats order like integers
         positive += np.bincount(ranks[mask], minlength=1 << 16)
         negative += np.bincount(ranks[~mask], minlength=1 << 16)
