@@ -335,3 +335,14 @@ def test_keys_of_the_evaluation_can_change_without_training_again(run_config, fi
     digest = configs.digest(run_config(), "data")
     assert configs.digest(run_config(memory__update="never", weights__score=0.9), "data") == digest
     assert configs.digest(run_config(weights__compact=0.9), "data") != digest
+
+
+def test_what_was_made_of_fewer_steps_is_removed(run_config, tmp_path):
+    names = ("normal.npz", "metrics.json", "shots_first.json", "shots_first_5.npz", "notes.txt")
+    for name in names:
+        (tmp_path / name).touch()
+    config = run_config(stages__train__learning_rate=1e39)
+    method, (training, validation) = videos(config)
+    with pytest.raises(TrainingError, match="not finite at step 1;"):
+        loop.train(method, config, training, validation, tmp_path, digest="d")
+    assert {path.name for path in tmp_path.iterdir()} & set(names) == {"notes.txt"}

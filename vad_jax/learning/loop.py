@@ -49,6 +49,8 @@ STALE = (  # once a run is trained further
     "metrics.json",
     "report.html",
     "comparison.html",
+    "shots_*.json",
+    "shots_*.npz",
 )
 
 
@@ -273,8 +275,8 @@ class _StageRun:
             return variables
         if done:
             log.info("Stage %s goes on after step %d.", self.stage.name, done)
-        for stale in STALE:
-            (self.workdir / stale).unlink(missing_ok=True)  # of fewer steps than come now
+        for stale in [file for pattern in STALE for file in self.workdir.glob(pattern)]:
+            stale.unlink()  # of fewer steps than come now
         self.log = _Log(self.workdir / "metrics.jsonl", self.stage.name, done)
         return self._epochs(transform, variables, slots, done, unlogged, checkpoints)
 
