@@ -43,6 +43,7 @@ def test_the_workdir_is_one_like_any_other(meta_run, adapted, synthetic_root):
     assert after.about["data"]["adapted"] == {"from": str(meta_run[0]), "shots": 4, "steps": 2}
     metrics = evaluate.evaluate(adapted[0], root=synthetic_root)
     assert metrics["protocols"]["online"]["raw"]["auc_micro"]["value"] is not None
+    assert metrics["run"]["recipe_hash"] is None, "no repetition of the run that it comes from"
 
 
 def test_normal_clips_are_those_of_the_scene_that_were_not_adapted_on(adapted, meta_run):

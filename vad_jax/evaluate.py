@@ -354,6 +354,7 @@ def _scored(detector, windows, truth, dataset, data_hash, all_frames):
                     scores[f"{protocol}_{variant}"] = value
                 else:
                     further[f"{result}_{protocol}_{variant}"] = value
+    adapted = "adapted" in detector.about["data"]
     turned = {operation[1] for operation in fusion.paper if operation[0] == "negate"}
     return evaluation.Scored(
         names=tuple(video.name for video in windows),
@@ -365,7 +366,8 @@ def _scored(detector, windows, truth, dataset, data_hash, all_frames):
         meta={
             "method": detector.config.method,
             "config_hash": detector.about["digest"],
-            "recipe_hash": configs.recipe(detector.config),
+            # an adapted run is no repetition of the run that it comes from
+            "recipe_hash": None if adapted else configs.recipe(detector.config),
             "checkpoint_step": detector.about["step"],
             "data_hash": data_hash,
             "training_data_hash": detector.about["data"]["identity"],

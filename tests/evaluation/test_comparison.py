@@ -64,6 +64,17 @@ def test_only_repetitions_are_taken_together(three):
     assert not [name for name in found if "3 seeds" in name]
 
 
+@pytest.mark.parametrize(
+    "change", [{"seed": 0}, {"training_data_hash": "other"}, {"recipe_hash": None}]
+)
+def test_a_copy_and_a_run_of_other_training_are_no_repetition(three, change):
+    runs, files = three
+    runs["b"]["run"] |= change
+    found = cells(comparison(runs, files))
+    assert {"a", "b", "c"} <= set(found)
+    assert not [name for name in found if "seeds" in name]
+
+
 def test_the_interval_of_seeds_that_agree_is_that_of_one(three):
     runs, files = three
     runs, files = (

@@ -181,6 +181,23 @@ def test_published_figures_are_ticks_of_the_paper_protocol_alone(workdir):
     assert published_auc("folder") == published_auc(None) == []
 
 
+def test_avenues_two_label_sets_are_said_beside_what_is_published(workdir):
+    assert "two label sets" not in render(workdir).read_text(encoding="utf-8")
+    figures = read_metrics(workdir / "metrics.json")
+    figures["data"]["set"] = "avenue"
+    write_metrics(workdir / "metrics.json", figures)
+    assert "two label sets" in render(workdir).read_text(encoding="utf-8")
+
+
+def test_page_takes_the_place_of_a_link(workdir, tmp_path_factory):
+    other = tmp_path_factory.mktemp("other") / "kept.txt"
+    other.write_text("kept")
+    (workdir / "report.html").symlink_to(other)
+    render(workdir)
+    assert other.read_text() == "kept"
+    assert not (workdir / "report.html").is_symlink()
+
+
 def test_curve_of_regions_is_cut_at_one_false_box_a_frame(workdir):
     found = regions(read_metrics(workdir / "metrics.json"))
     x, y = np.array([p.split(",") for p in found["regions"][1:].split("L")], float).T

@@ -69,10 +69,10 @@ def comparison_tables(
 ) -> list[Table]:
     """AUC × 100 of each run with its interval, and differences from the first run.
 
-    Runs that differ in nothing but the seed (`recipe_hash`) get lines for all their seeds: mean ±
-    deviation (n − 1) and range, and the interval of the joined replicates on common draws. Last
-    comes the best control of each set of test frames. Differences are paired over the frames that
-    both runs score.
+    Runs that differ in nothing but the seed (`recipe_hash`, `training_data_hash`; none of them
+    adapted) get lines for all their seeds: mean ± deviation (n − 1) and range, and the interval of
+    the joined replicates on common draws. Last comes the best control of each set of test frames.
+    Differences are paired over the frames that both runs score.
 
     Args:
       runs: name → content of `metrics.json`.
@@ -84,7 +84,7 @@ def comparison_tables(
     """
     draw = {"replicates": replicates, "seed": seed}
     rows = []
-    for names in _groups(runs).values():
+    for names in _groups(runs):
         for name in names:
             rows += _lines(name, runs[name])
         if len(names) > 1:
@@ -100,12 +100,23 @@ def _row(*cells) -> tuple[str, ...]:
     return tuple(map(str, cells))
 
 
-def _groups(runs) -> dict[str, list[str]]:
-    """Names of runs that are repetitions of one another but for the seed."""
-    groups: dict[str, list[str]] = {}
+def _groups(runs) -> list[list[str]]:
+    """Names of runs that are repetitions of one another: all is equal but their seeds."""
+    groups: dict[tuple, dict[Any, list[str]]] = {}
     for name, metrics in runs.items():
-        groups.setdefault(metrics["run"].get("recipe_hash") or name, []).append(name)
-    return groups
+        run = metrics["run"]
+        key = (run.get("recipe_hash") or name, run.get("training_data_hash"))
+        groups.setdefault(key, {}).setdefault(run.get("seed"), []).append(name)
+    return [
+        names
+        for seeds in groups.values()
+        for names in ([first for first, *_ in seeds.values()], *([n] for n in _others(seeds)))
+    ]
+
+
+def _others(seeds: Mapping[Any, Sequence[str]]) -> list[str]:
+    """Runs of a seed that another run has already: no further repetition."""
+    return [name for _, *others in seeds.values() for name in others]
 
 
 def _lines(name, metrics) -> list[tuple[str, ...]]:

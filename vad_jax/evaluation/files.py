@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -81,7 +81,7 @@ def write_scores(path: str | Path, scored: Scored) -> None:
         f"part_{name}_sign": np.array(scored.signs.get(name, 1), np.int8) for name in scored.parts
     }
     arrays |= {f"det_{name}": np.asarray(column) for name, column in scored.detections.items()}
-    _replace(path, lambda file: np.savez_compressed(file, **arrays))
+    write_whole(path, lambda file: np.savez_compressed(file, **arrays))
 
 
 def _check(name, videos, names, lengths, path):
@@ -156,7 +156,7 @@ def read_scores(path: str | Path) -> Scored:
 def write_controls(path: str | Path, scored: Scored) -> None:
     """Keeps `scored.controls` as `controls.npz`: name → `[N]`, frames as in `scores.npz`."""
     arrays = {name: _joined(videos, np.float64) for name, videos in scored.controls.items()}
-    _replace(path, lambda file: np.savez_compressed(file, **arrays))
+    write_whole(path, lambda file: np.savez_compressed(file, **arrays))
 
 
 def read_controls(path: str | Path, scored: Scored) -> Scored:
@@ -186,7 +186,7 @@ def write_metrics(path: str | Path, metrics: Mapping[str, Any]) -> None:
       DataError: a figure that is NaN or infinite, named by its keys.
     """
     text = json.dumps(plain(metrics), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
-    _replace(path, lambda file: file.write(text.encode()))
+    write_whole(path, lambda file: file.write(text.encode()))
 
 
 def read_metrics(path: str | Path) -> dict[str, Any]:
@@ -215,7 +215,8 @@ def plain(value: Any, *, where: str = "") -> Any:
     return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
 
 
-def _replace(path, write):
+def write_whole(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
+    """A file that takes its place once `write` has written it; a link there is replaced."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     half = path.with_name(f".{path.name}.{os.getpid()}.part")

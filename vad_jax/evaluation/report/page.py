@@ -13,7 +13,13 @@ import numpy as np
 
 from vad_jax.evaluation.comparison import Table
 from vad_jax.evaluation.controls import best_control
-from vad_jax.evaluation.files import PROTOCOLS, read_controls, read_metrics, read_scores
+from vad_jax.evaluation.files import (
+    PROTOCOLS,
+    read_controls,
+    read_metrics,
+    read_scores,
+    write_whole,
+)
 from vad_jax.evaluation.published import published_auc
 from vad_jax.evaluation.report import alarms, bars, curves, pictures, timeline
 from vad_jax.evaluation.series import minmax
@@ -63,7 +69,7 @@ def render(workdir: str | Path) -> Path:
         hashes={name: _sha256(workdir / name) for name in ("scores.npz", "metrics.json")},
     )
     path = workdir / "report.html"
-    path.write_text(page, encoding="utf-8")
+    write_whole(path, lambda file: file.write(page.encode()))
     return path
 
 
@@ -86,7 +92,7 @@ def render_comparison(
         names=list(runs), bars=bars.of(runs), tables=tables, command=command, script_hash="none"
     )
     path = Path(path)
-    path.write_text(page, encoding="utf-8")
+    write_whole(path, lambda file: file.write(page.encode()))
     return path
 
 
