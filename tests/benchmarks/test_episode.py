@@ -20,7 +20,7 @@ def config():
 
 
 def test_a_batch_of_episodes_has_two_sides(config):
-    spec = train.start(config, 1)[0].inputs
+    spec = train.start(config, index=1)[0].inputs
     batch = cases.batch(spec, 3)
     assert batch["support"].shape == batch["query"].shape == (3, 2, 5, 16, 16, 1)
     assert batch["support_mask"].all()
@@ -46,7 +46,7 @@ def test_a_step_with_episodes_is_measured_beside_torch(config):
 def test_features_of_each_pass_are_the_features(config):
     config = config.copy_and_resolve_references()
     config.meta.steps = 2
-    stage, variables, batch = train.start(config, 1)
+    stage, variables, batch = train.start(config, index=1)
     results = []
     for same in (stage, episode.forgetful(config, stage)):
         gradient = jax.jit(jax.value_and_grad(same.loss, has_aux=True), static_argnames="train")

@@ -59,7 +59,7 @@ COLUMNS = {
 }
 
 
-def prepared(config):
+def prepared(config) -> Any:
     """A config whose training ends with episodes, as a file makes it or with that stage added.
 
     Raises:
@@ -77,13 +77,13 @@ def prepared(config):
 def build(config, name: str) -> Built:
     """The meta-step of a completed config, by the name of the arm."""
     if name == OURS:
-        return train.ours(*train.start(config, 1), seed=config.seed)
+        return train.ours(*train.start(config, index=1), seed=config.seed)
     return timing.torch_arm(*twin(config), mode=name.removeprefix("torch "))
 
 
 def twin(config) -> tuple[Any, ...]:
     """The same in PyTorch: what `peers.arm` is told."""
-    stage, variables, batch = train.start(config, 1)
+    stage, variables, batch = train.start(config, index=1)
     return cases.twin(config, "meta_step", stage.finish(variables), batch)
 
 
@@ -100,7 +100,7 @@ def form(config, name: str, steps: int) -> Built:
     """Our meta-step with so many inner steps, in one of `FORMS`."""
     config = config.copy_and_resolve_references()
     config.meta.update(steps=steps, **FORMS[name])
-    stage, variables, batch = train.start(config, 1)
+    stage, variables, batch = train.start(config, index=1)
     if name.endswith("features each pass"):
         stage = forgetful(config, stage)
     return train.ours(stage, variables, batch, seed=config.seed)

@@ -74,7 +74,7 @@ def ours(stage: Stage, variables: Variables, batch: Batch, *, seed: int) -> Buil
     return Built(call, seconds, step.memory_analysis().temp_size_in_bytes / 1e6)
 
 
-def start(config, index: int = 0) -> tuple[Stage, Variables, Batch]:
+def start(config, *, index: int = 0) -> tuple[Stage, Variables, Batch]:
     """A stage of a completed config, what it begins with, and a random batch."""
     method = vad_jax.create(config)
     stage = method.stages[index]
