@@ -484,6 +484,12 @@ def test_truth_of_a_video_that_is_not_there_is_unknown(root):
     assert tracks.startswith("tracks knows 04, unknown here: no video has that name.")
 
 
+def test_scenes_of_other_sets_in_the_same_folder_are_no_fault(root):
+    np.save(root / "masks" / "03.npy", np.zeros((6, *SIZE), np.uint8))
+    scenes = replace(open_dataset("folder", root), name="synthetic_scenes_held_out")
+    assert examine(scenes, KNOWN, progress=False).right
+
+
 def test_truth_folders_of_no_video_are_unknown(root):
     write_masks(root / "masks" / "05_gt", TRUTH["01"])
     assert "masks knows 05, unknown here" in said(examined(root))

@@ -157,7 +157,8 @@ def _read_labels(found: Examined, *, progress: bool) -> None:
 def _strays(truth: Truth, dataset: Dataset) -> list[str]:
     """Names of which a source has a file or folder of their own, but which no video has."""
     suffix = {"labels": ".npy", "masks": ".npy", "tracks": ".txt"}.get(truth.kind)
-    if suffix is None or not truth.path.is_dir():
+    scenes = dataset.name.startswith("synthetic_")  # one folder holds the truth of several sets
+    if suffix is None or scenes or not truth.path.is_dir():
         return []
     names = [source.name for source in (*dataset.training, *dataset.testing)]
     endings = {suffix: Path.is_file}
