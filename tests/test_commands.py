@@ -428,6 +428,17 @@ def test_of_a_long_set_every_kth_frame_is_kept_and_all_extreme_ones():
     assert step == 25  # of 5,800 frames 238 at most
 
 
+def test_frames_with_the_score_of_another_are_not_drawn():
+    lent, parts = np.array([3.0, 3.0, 3.0, 1.0]), np.array([np.nan, np.nan, 3.0, 1.0])
+    scored = evaluation.Scored(
+        names=("a",),
+        labels=[np.ones(4, np.int8)],
+        scores={"online_raw": [lent]},
+        parts={"distance": [parts]},
+    )
+    assert timeline._chosen(scored, [])[0] == [(0, 2), (0, 3)]
+
+
 # Real commands
 
 

@@ -34,7 +34,7 @@ def extremes(
     Yields:
       A picture `[h, w, 3]` in BGR, and its entry in the index.
     """
-    scores = scored.scores["online_smoothed"]
+    scores = of_windows(scored, "online_smoothed")
     for kind, label, sign in _KINDS:
         for video, frame in _chosen(scores, scored.labels, label, sign):
             panel, caption = _panel(detector, drawn, videos[video], frame)
@@ -49,6 +49,21 @@ def extremes(
                     "caption": caption,
                 },
             )
+
+
+def of_windows(scored: Any, name: str) -> list[np.ndarray]:
+    """Scores `[F]` a video, NaN where no window scores the frame: it has no map of its own.
+
+    Args:
+      scored: scores and parts (`evaluation.Scored`).
+      name: of the scores. Under `all_frames` they hold numbers lent from other frames.
+    """
+    if not scored.parts:
+        return scored.scores[name]
+    return [
+        np.where(np.isnan(np.stack(parts)).all(axis=0), np.nan, values)
+        for values, *parts in zip(scored.scores[name], *scored.parts.values(), strict=True)
+    ]
 
 
 def _chosen(scores, labels, label, sign) -> list[tuple[int, int]]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from vad_jax.data.frames import Frames
 from vad_jax.detector import Detector
-from vad_jax.pictures.frames import HEIGHT, batch_of, byte_image, enlarged
+from vad_jax.pictures.frames import HEIGHT, batch_of, byte_image, enlarged, of_windows
 
 # Name among the method's pictures → what its M maps are, and the name of one map of all of them.
 KINDS = {
@@ -31,7 +31,7 @@ def maps(
     All maps have one range of colours, which the caption states: with cosines and no temperature
     the values lie close together. Arguments and results as `frames.extremes`.
     """
-    scores = scored.scores["online_smoothed"]
+    scores = of_windows(scored, "online_smoothed")
     every = [
         (value, video, frame)
         for video, row in enumerate(scores)

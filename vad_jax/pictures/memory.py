@@ -13,7 +13,7 @@ import numpy as np
 
 from vad_jax.data.frames import Frames
 from vad_jax.detector import Detector
-from vad_jax.pictures.frames import batch_of
+from vad_jax.pictures.frames import batch_of, of_windows
 
 _FRAMES = 24  # of each class, for the map of queries
 _POINTS = 600  # queries of each class at most
@@ -66,7 +66,7 @@ def _spread(scored, label: int) -> list[tuple[int, int]]:
     every = [
         (video, frame)
         for video, (row, labels) in enumerate(
-            zip(scored.scores["online_smoothed"], scored.labels, strict=True)
+            zip(of_windows(scored, "online_smoothed"), scored.labels, strict=True)
         )
         for frame in np.flatnonzero(np.isfinite(row) & (labels == label))
     ]

@@ -17,7 +17,7 @@ import numpy as np
 from vad_jax.data.frames import Frames
 from vad_jax.detector import Detector
 from vad_jax.evaluation import boxes_from_map
-from vad_jax.pictures.frames import byte_image, enlarged, map_of
+from vad_jax.pictures.frames import byte_image, enlarged, map_of, of_windows
 
 MOST = 240  # pictures of a test set; 10 to 20 KB each in the page
 HEIGHT = 150  # pixels of a panel
@@ -70,7 +70,7 @@ def _chosen(scored, entries) -> tuple[list[tuple[int, int]], int]:
     extreme = {(number[e["video"]], e["frame"]) for e in entries if "video" in e}
     every = [
         (video, int(frame))
-        for video, row in enumerate(scored.scores["online_raw"])
+        for video, row in enumerate(of_windows(scored, "online_raw"))
         for frame in np.flatnonzero(np.isfinite(row))
     ]
     step = max(1, -(-len(every) // (MOST - len(extreme))))
