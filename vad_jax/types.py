@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 Variables = dict[str, Any]  # {"params": what gradients move, "state": what else moves or matters}
+SEGMENTS = 32  # of a video, in the sampling of MPN's published code
 Batch = dict[str, Any]  # arrays of fixed shape: mask, video, frame, and what kind of row it is
 
 

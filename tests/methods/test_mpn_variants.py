@@ -118,6 +118,13 @@ def test_the_log_shows_that_prototypes_at_the_start_are_alike():
     assert remark({"frame": 0.1}) is None  # of one prototype there are no pairs
 
 
+def test_the_guard_of_the_papers_matching_is_said_where_the_map_has_signs():
+    for plug, said in (("1/8", True), ("1/4", False)):
+        remark = method(variant="paper", plug=plug, stage_names=("joint",)).stages[0].remark
+        assert (remark({"frame": 0.1}) is not None) == said
+    assert method(plug="1/8").stages[0].remark({"frame": 0.1}) is None
+
+
 def test_without_prototypes_it_is_the_plain_autoencoder_of_the_first_stage():
     params = {name: tree for name, tree in variables()["params"].items() if name != "prototype"}
     plain, parts = loss_of(params, prototypes=0)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vad_jax.data import episodes, windows
-from vad_jax.types import Batch, InputSpec
+from vad_jax.types import SEGMENTS, Batch, InputSpec
 
 
 def kind(spec: InputSpec) -> ModuleType:
@@ -27,7 +27,7 @@ def fits(spec: InputSpec, length: int, broken: Collection[int] = ()) -> bool:
     if spec.episode is not None:
         return episodes.fits(spec, length, broken)
     number = len(windows.starts(spec, length, broken))
-    return number >= (windows.SEGMENTS if spec.order == "video_batch" else 1)
+    return number >= (SEGMENTS if spec.order == "video_batch" else 1)
 
 
 def need(spec: InputSpec) -> str:
@@ -35,9 +35,9 @@ def need(spec: InputSpec) -> str:
     if spec.episode is None and spec.order == "shuffled":
         return f"a window of {spec.span} whole frames"
     if spec.episode is None:
-        return f"{windows.SEGMENTS} windows of {spec.span} whole frames (sampling video_batch)"
+        return f"{SEGMENTS} windows of {spec.span} whole frames (sampling video_batch)"
     if spec.episode.draw == "published":
-        number = windows.SEGMENTS * (spec.episode.support + spec.episode.query)
+        number = SEGMENTS * (spec.episode.support + spec.episode.query)
         return f"{number} windows of {spec.span} whole frames (episodes published)"
     return f"two windows of {spec.span} whole frames that share none"
 

@@ -11,9 +11,7 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from vad_jax.types import ConfigError, InputSpec
-
-SEGMENTS = 32  # of a video, in the sampling of MPN's published code
+from vad_jax.types import SEGMENTS, ConfigError, InputSpec
 
 
 def offsets(spec: InputSpec) -> np.ndarray:

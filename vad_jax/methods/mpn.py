@@ -32,6 +32,7 @@ from vad_jax.nets.masked import masked_mean
 from vad_jax.nets.memory import length, root, unit
 from vad_jax.nets.pixels import sees_and_target
 from vad_jax.types import (
+    SEGMENTS,
     ConfigError,
     EpisodeSpec,
     Fusion,
@@ -204,8 +205,24 @@ def _check(config) -> None:
             "temperature.match has no effect with variant=paper, whose matching is no softmax: "
             "leave it at 1."
         )
-    if config.meta.steps < 1:
-        raise ConfigError(f"meta.steps = {config.meta.steps}: at least 1 inner step.")
+    for key, value in (
+        ("attention_scale", config.attention_scale),
+        *((f"temperature.{name}", value) for name, value in config.temperature.items()),
+    ):
+        if not 0 < value < math.inf:
+            raise ConfigError(f"{key} = {value}: must be finite and greater than 0.")
+    if config.sampling == "video_batch":
+        for name in set(config.stage_names) - {"meta"}:
+            if (size := config.stages[name].batch_size) > SEGMENTS:
+                raise ConfigError(
+                    f"stages.{name}.batch_size = {size}: with sampling=video_batch its windows are "
+                    f"of different ones of a video's {SEGMENTS} segments, so {SEGMENTS} at most."
+                )
+    if not 0 <= config.meta.step_size_learning_rate < math.inf:
+        raise ConfigError(
+            f"meta.step_size_learning_rate = {config.meta.step_size_learning_rate}: finite and not "
+            "negative; 0 keeps the step sizes as they begin."
+        )
     for name in ("support", "query"):
         if config.meta[name] < 1:
             raise ConfigError(f"meta.{name} = {config.meta[name]}: at least 1 window.")
@@ -352,6 +369,7 @@ class Model:
         )
         self.spec = _input_spec(config)
         self.prototypes, self.paper = config.prototypes, config.variant == "paper"
+        self.signed_ratio = self.paper and config.plug == "1/8" and config.prototypes > 0
         self.temperature = config.temperature.attention, config.temperature.match
         self.weights = {name: config.weights[name] for name in ("frame", "compact", "diverse")}
         published = config.adapt_weights == "published"
@@ -533,15 +551,23 @@ class Model:
         return found
 
     def remark(self, parts):
-        """Says that the prototypes have become one, which published trainings show, too."""
-        cosine = parts.get("pair_cosine", 0.0)
-        if cosine <= _ALIKE:
-            return None
-        return (
-            f"the prototypes are nearly one (mean cosine {cosine:.5f}). So they are published; "
-            "attention_scale, temperature.attention, temperature.match or a larger "
-            "weights.diverse move them apart."
-        )
+        """Says that the prototypes have become one, which published trainings show, too.
+
+        And that the paper's matching is guarded where the map has signs.
+        """
+        said = []
+        if (cosine := parts.get("pair_cosine", 0.0)) > _ALIKE:
+            said.append(
+                f"the prototypes are nearly one (mean cosine {cosine:.5f}). So they are published; "
+                "attention_scale, temperature.attention, temperature.match or a larger "
+                "weights.diverse move them apart."
+            )
+        if self.signed_ratio:
+            said.append(
+                "variant=paper divides by sums of similarities, which at plug=1/8 may vanish: "
+                "those nearer to 0 than 1e-6 count as 1e-6, with their sign."
+            )
+        return " ".join(said) or None
 
     # Meta-training
 
