@@ -9,7 +9,7 @@ from vad_jax.convert import convert
 from vad_jax.evaluate import evaluate
 from vad_jax.interop import torch as names
 from vad_jax.learning import loop
-from vad_jax.types import CheckpointError, DataError
+from vad_jax.types import CheckpointError, ConfigError, DataError
 
 
 @pytest.fixture(scope="module")
@@ -74,5 +74,22 @@ def test_an_interrupted_conversion_goes_on(given, run_config, tmp_path, monkeypa
 
 def test_tensors_of_another_width_are_named(given, run_config, tmp_path):
     folder, _ = given
-    with pytest.raises(DataError, match="Check task, width, channels"):
+    with pytest.raises(DataError, match="Check that task, width, channels"):
         convert(run_config(width=8), folder / "state.npz", tmp_path / "run")
+
+
+def test_learned_step_sizes_come_along(meta_run, tmp_path):
+    detector = vad_jax.load(meta_run[0])
+    variables = detector.variables
+    np.savez(tmp_path / "state.npz", **names.tensors(detector.config, variables["params"]))
+    sizes = names.tensors(detector.config, variables["state"]["step_size"])
+    np.savez(tmp_path / "sizes.npz", **sizes)
+    given = tmp_path / "state.npz", tmp_path / "run"
+    convert(detector.config, *given, step_size=tmp_path / "sizes.npz")
+    loaded = vad_jax.load(tmp_path / "run")
+    jax.tree.map(np.testing.assert_array_equal, loaded.variables, variables)
+    config = detector.config.copy_and_resolve_references()
+    config.stage_names = ("joint",)
+    with pytest.raises(ConfigError, match=r"stage_names=.*learns step sizes"):
+        convert(config, given[0], tmp_path / "no", step_size=tmp_path / "sizes.npz")
+    assert not (tmp_path / "no").exists()
