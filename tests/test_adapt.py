@@ -9,7 +9,7 @@ import pytest
 
 import vad_jax
 from vad_jax import adapt, config, evaluate, train
-from vad_jax.types import CheckpointError, ConfigError, DataError
+from vad_jax.types import CheckpointError, ConfigError, DataError, TrainingError
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +40,33 @@ def test_the_workdir_is_one_like_any_other(meta_run, adapted, synthetic_root):
         for name in path:
             a, b = a[name], b[name]
         assert np.array_equal(a, b) == same
-    assert after.about["data"]["adapted"] == {"from": str(meta_run[0]), "shots": 4, "steps": 2}
+    how = after.about["data"]["adapted"]
+    assert (how["from"], how["shots"], how["steps"]) == (str(meta_run[0]), 4, 2)
     metrics = evaluate.evaluate(adapted[0], root=synthetic_root)
     assert metrics["protocols"]["online"]["raw"]["auc_micro"]["value"] is not None
-    assert metrics["run"]["recipe_hash"] is None, "no repetition of the run that it comes from"
+    assert metrics["run"]["recipe_hash"] is None  # not a seed of the run that it comes from
+
+
+def test_two_scenes_are_two_runs(adapted, meta_run, synthetic_root, tmp_path):
+    other = synthetic_root / "training" / "frames" / "02"
+    adapt.adapt(meta_run[0], other, tmp_path / "run", shots=4, steps=2)
+    a, b = (
+        vad_jax.load(workdir).about["data"]["adapted"] for workdir in (adapted[0], tmp_path / "run")
+    )
+    assert a["support"] != b["support"]
+
+
+def test_no_step_changes_no_parameter(meta_run, scene, tmp_path):
+    found = adapt.adapt(meta_run[0], scene, tmp_path / "run", shots=3, steps=0)
+    assert found["loss_after"] == found["loss_before"]
+    a, b = (vad_jax.load(w).variables["params"] for w in (meta_run[0], tmp_path / "run"))
+    np.testing.assert_array_equal(a["decoder"]["out"]["kernel"], b["decoder"]["out"]["kernel"])
+
+
+def test_steps_that_leave_what_is_finite_write_nothing(meta_run, scene, tmp_path):
+    with pytest.raises(TrainingError, match=r"not finite.*--learning_rate"):
+        adapt.adapt(meta_run[0], scene, tmp_path / "run", shots=2, steps=5, learning_rate=1e30)
+    assert not (tmp_path / "run" / "config.json").exists()
 
 
 def test_normal_clips_are_those_of_the_scene_that_were_not_adapted_on(adapted, meta_run):
@@ -112,6 +135,7 @@ def test_an_adapted_run_is_not_trained_on(adapted):
     ("options", "error", "words"),
     [
         ({"shots": 0}, ConfigError, "--shots=0"),
+        ({"learning_rate": 0.0}, ConfigError, "--learning_rate=0.0"),
         ({"shots": 500}, DataError, "29 windows of 5 whole frames, and --shots=500"),
     ],
 )

@@ -490,6 +490,13 @@ QUICKSTART = "--config=configs/quickstart.py"
         ("train", [QUICKSTART, "extra"], r"ConfigError: Unexpected argument 'extra'"),
         ("train", ["--config=configs/mnad.py:ped3"], r"ConfigError: .*preset 'ped3'; there are:"),
         ("evaluate", [], r"ConfigError: .*--workdir=runs/NAME"),
+        ("evaluate", ["--workdir=a", "--shots=0,x"], r"ConfigError: --shots=0,x: whole numbers"),
+        ("evaluate", ["--workdir=a", "--steps=3"], r"ConfigError: --steps .* without --shots"),
+        (
+            "evaluate",
+            ["--workdir=a", "--shots=1", "--fps=9"],
+            r"--fps .* with --shots",
+        ),
         ("evaluate", ["--workdir=nowhere"], r"CheckpointError: nowhere holds no run"),
         ("evaluate", ["--workdir=a", "--workdir=b"], r"CheckpointError: a holds no run"),
         ("evaluate", ["--workdir=a,b", "--steps=3"], r"ConfigError: --steps .*--workdir.*--shots"),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import vad_jax
 from vad_jax import evaluation, shots
-from vad_jax.data.shots import choose
+from vad_jax.data.shots import choose, spread
 from vad_jax.data.windows import frame_indices, starts
 from vad_jax.evaluate import evaluate_shots, labelled
 from vad_jax.types import ConfigError, DataError, InputSpec
@@ -50,6 +50,17 @@ def test_a_normal_support_holds_normal_frames_only():
     own = choose(SPEC, 40, (), 30, normal=normal)
     assert normal[frame_indices(SPEC, own.support)].all()
     assert own.support[0] == 4
+
+
+@given(st.lists(st.integers(0, 30), min_size=1, max_size=4), st.integers(1, 20))
+def test_a_support_has_all_its_shots_where_there_are_as_many_windows(lengths, number):
+    broken = [()] * len(lengths)
+    whole = [starts(SPEC, length) for length in lengths]
+    for where in ("first", "spread"):
+        own = spread(SPEC, lengths, broken, number, where)
+        assert sum(map(len, own)) == min(number, sum(map(len, whole)))
+        assert all(np.isin(some, all_).all() for some, all_ in zip(own, whole, strict=True))
+        assert all((np.diff(some) > 0).all() for some in own)
 
 
 def test_every_k_is_scored_on_the_same_frames(found):

@@ -11,6 +11,7 @@ footage than the shots.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import shutil
@@ -81,11 +82,12 @@ def adapt(
     steps = detector.config.adapt.steps if steps is None else steps
     method, spec = detector.method, detector.method.inputs
     videos = splits.decoded(sources(Path(source)), detector.config.data, spec)
-    chosen = _support(spec, videos, shots, support, spread)
-    if sum(map(len, chosen)) < shots:
+    lengths, broken = [len(video) for video in videos], [video.broken for video in videos]
+    chosen = spread(spec, lengths, broken, shots, support)
+    if (number := sum(map(len, chosen))) < shots:
         raise DataError(
-            f"{source} has {sum(map(len, chosen))} windows of {spec.span} whole frames, and "
-            f"--shots={shots} are asked for: give more footage or fewer shots."
+            f"{source} has {number} windows of {spec.span} whole frames, and --shots={shots} are "
+            "asked for: give more footage or fewer shots."
         )
     batch = _joined(few.support_batch(spec, v, f) for v, f in zip(videos, chosen, strict=True))
     outlier = few.disagreement(method, detector.variables, batch, steps=steps)
@@ -105,8 +107,10 @@ def adapt(
         video.without(frame_indices(spec, first).ravel().tolist())
         for video, first in zip(videos, chosen, strict=True)
     ]
+    how = {"source": str(source), "shots": shots, "steps": steps, "learning_rate": learning_rate}
+    how["support"] = hashlib.sha256(batch["frames"].tobytes()).hexdigest()
     with locked(output, "--output"):
-        measured = _write(ready, workdir, output, rest, {"shots": shots, "steps": steps})
+        measured = _write(ready, workdir, output, rest, how)
     return {
         "shots": shots,
         "steps": steps,
@@ -117,21 +121,6 @@ def adapt(
     }
 
 
-def _support(spec, videos, shots, where, spread) -> list[np.ndarray]:
-    """First frames of the support in each video; over several videos in equal numbers."""
-    if where == "first":
-        left, chosen = shots, []
-        for video in videos:
-            chosen.append(spread(spec, len(video), video.broken, left, "first"))
-            left -= len(chosen[-1])
-        return chosen
-    share = np.diff(np.linspace(0, shots, len(videos) + 1).round().astype(int))
-    return [
-        spread(spec, len(video), video.broken, int(own), "spread")
-        for video, own in zip(videos, share, strict=True)
-    ]
-
-
 def _joined(batches) -> dict[str, np.ndarray]:
     batches = list(batches)
     joined = {name: np.concatenate([b[name] for b in batches]) for name in batches[0]}
@@ -139,7 +128,7 @@ def _joined(batches) -> dict[str, np.ndarray]:
     return {**joined, "video": np.repeat(np.arange(len(sizes)), sizes).astype(np.int32)}
 
 
-def _write(detector, workdir: Path, output: Path, rest, how: dict[str, int]) -> int:
+def _write(detector, workdir: Path, output: Path, rest, how: dict[str, Any]) -> int:
     """The new workdir; returns how many windows of the scene its statistics rest on."""
     from vad_jax.data import windows
     from vad_jax.learning import loop

@@ -261,6 +261,8 @@ def evaluate_shots(
         found[name] = own
         for line in own.left_out:
             log.warning("Left out: %s", line)
+    if support == "normal":
+        print("Supports are chosen by the labels (--support=normal): an oracle.")
     print(few.table(found))
     return results
 

@@ -7,6 +7,7 @@ window with its lead.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple
@@ -23,7 +24,15 @@ from vad_jax.evaluation import Scored
 from vad_jax.evaluation.bootstrap import common
 from vad_jax.evaluation.tables import figure_text
 from vad_jax.scoring import VideoScores, score_video
-from vad_jax.types import Batch, DataError, InputSpec, Method, Variables
+from vad_jax.types import (
+    Batch,
+    ConfigError,
+    DataError,
+    InputSpec,
+    Method,
+    TrainingError,
+    Variables,
+)
 
 TOGETHER = 8  # videos that are adapted in one call
 OUTLIER = 3.0  # times the median of its fellows' losses
@@ -59,6 +68,9 @@ def adapted(
 
     Yields:
       For each support the variables, on the host, and the losses before each step `[steps]`.
+
+    Raises:
+      TrainingError: the steps lead to parameters that are not finite.
     """
     run = _adapt(method, steps)
     size = min(TOGETHER, len(supports))
@@ -68,7 +80,14 @@ def adapted(
         stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *filled)
         moved, losses = jax.device_get(run(variables, stacked))
         for i in range(len(some)):
-            yield jax.tree.map(lambda leaf, i=i: leaf[i], moved), losses[i]
+            own = jax.tree.map(lambda leaf, i=i: leaf[i], moved)
+            if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(own["params"])):
+                raise TrainingError(
+                    f"Adapting to support {begin + i + 1} of {len(supports)} in {steps} steps gave "
+                    f"parameters that are not finite (losses {losses[i].tolist()}): take fewer "
+                    "--steps, or a lower --learning_rate."
+                )
+            yield own, losses[i]
 
 
 def disagreement(
@@ -84,13 +103,13 @@ def disagreement(
     if number < 3:
         return None
     others = ~np.eye(number, dtype=bool)
-    run = _adapt(method, steps)
+    judge = _adapt(method, 1)  # the loss before its step
     without = [{**support, "mask": support["mask"] & row} for row in others]
     losses = []
     for i, (moved, _) in enumerate(adapted(method, variables, without, steps=steps)):
         alone = {**support, "mask": support["mask"] & ~others[i]}
         judged = jax.tree.map(lambda leaf: np.asarray(leaf)[None], alone)
-        losses.append(float(run(moved, judged)[1][0, 0]))
+        losses.append(float(judge(moved, judged)[1][0, 0]))
     losses = np.array(losses)
     return np.array([losses[i] / np.median(losses[row]) for i, row in enumerate(others)])
 
@@ -321,9 +340,15 @@ def _line(name, shots, *cells):
 
 
 def with_rate(detector: Detector, learning_rate: float) -> Detector:
-    """The detector as plain fine-tuning at a rate adapts it, learned step sizes left out."""
+    """The detector as plain fine-tuning at a rate adapts it, learned step sizes left out.
+
+    Raises:
+      ConfigError: a rate that is none.
+    """
     from vad_jax import create
 
+    if not 0 < learning_rate < math.inf:
+        raise ConfigError(f"--learning_rate={learning_rate}: must be finite and greater than 0.")
     config = detector.config.copy_and_resolve_references()
     config.adapt.learning_rate = learning_rate
     state = {k: v for k, v in detector.variables["state"].items() if k != "step_size"}

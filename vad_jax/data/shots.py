@@ -5,12 +5,12 @@ Letters: W windows, K shots.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
 
-from vad_jax.data.windows import apart, frame_indices, starts
+from vad_jax.data.windows import apart, frame_indices, rows, starts
 from vad_jax.types import InputSpec
 
 
@@ -51,13 +51,18 @@ def choose(
 
 def spread(
     spec: InputSpec,
-    length: int,
-    broken: Collection[int],
+    lengths: Sequence[int],
+    broken: Sequence[Collection[int]],
     shots: int,
     where: Literal["first", "spread"],
-) -> np.ndarray:
-    """First frames `[K]` of the `first` windows of a video, or of such at equal steps over it."""
-    first = starts(spec, length, broken)
-    if where == "first" or len(first) <= shots:
-        return first[:shots]
-    return first[np.linspace(0, len(first) - 1, shots).round().astype(int)]
+) -> list[np.ndarray]:
+    """The `first` windows of some videos in their order, or such at equal steps over all of them.
+
+    Returns:
+      For each video the windows' first frames `[k]`, K together; fewer where there are no more.
+    """
+    every = rows(spec, lengths, broken)
+    if where == "spread" and len(every) > shots:
+        every = every[np.linspace(0, len(every) - 1, shots).round().astype(int)]
+    every = every[:shots]
+    return [every[every[:, 0] == video, 1] for video in range(len(lengths))]

@@ -41,7 +41,7 @@ from vad_jax.types import (
 
 log = logging.getLogger(__name__)
 
-STALE = (  # once a run is trained further
+STALE = (  # patterns of files, once a run is trained further
     "normal.npz",
     "normal_windows.npz",
     "scores.npz",
