@@ -90,6 +90,7 @@ def adapt(
             "asked for: give more footage or fewer shots."
         )
     batch = _joined(few.support_batch(spec, v, f) for v, f in zip(videos, chosen, strict=True))
+    log.info("Adapting to %d windows; compiling comes first, up to a minute or two …", shots)
     outlier = few.disagreement(method, detector.variables, batch, steps=steps)
     if outlier is not None and outlier.max() > few.OUTLIER and not accept_outliers:
         at = int(outlier.argmax())
@@ -174,14 +175,18 @@ def main() -> cli.Outcome:
     found = adapt(
         given.workdir, given.source, given.output, **{name: given[name].value for name in names}
     )
+    windows, steps = (
+        f"{found[name]} {word}{'' if found[name] == 1 else 's'}"
+        for name, word in (("shots", "window"), ("steps", "step"))
+    )
     print(
-        f"Adapted to {found['shots']} windows in {found['steps']} steps: their loss "
-        f"{found['loss_before']:.6g} before, {found['loss_after']:.6g} after. {given.output}"
+        f"Adapted to {windows} in {steps}: their loss {found['loss_before']:.6g} before, "
+        f"{found['loss_after']:.6g} after. {given.output}"
     )
     if found["loss_after"] > 0.999 * found["loss_before"]:
         log.warning(
-            "The steps changed next to nothing: more --steps, or plain fine-tuning at a "
-            "--learning_rate."
+            "The steps changed next to nothing: give more of them or a higher rate, say --steps=20 "
+            "--learning_rate=1e-2, and another --output."
         )
     return cli.Outcome(json.loads(json.dumps(found)))
 

@@ -118,7 +118,7 @@ def _guarded(main: Callable[[], Outcome]) -> None:
     except VadError as error:
         _stop(error)
     except KeyboardInterrupt:
-        said = "Stopped. The same command goes on from what is saved."
+        said = "Stopped. The same command goes on from what is saved, if anything is."
         print(said, file=sys.stderr, flush=True)
         os._exit(3)  # at once: taking Python down while XLA compiles in a thread crashes
     except OSError as error:

@@ -230,6 +230,11 @@ def evaluate_shots(
             detector = few.with_rate(detector, learning_rate)
         dataset, videos, truth = labelled(detector, root=root, labels=labels)
         total = sum(map(len, videos)) * len(shots)
+        log.info(
+            "%s: %d step(s) a video, %s, on its %s windows; each K compiles first, up to a minute "
+            "or two.", name, detector.config.adapt.steps if steps is None else steps,
+            few.rule(detector), "first" if support == "first" else "first normal",
+        )  # fmt: skip
         with tqdm(total=total, desc=f"{name}, K-shot", unit="frame", disable=None) as bar:
             own = few.few_shot(
                 detector,
@@ -264,6 +269,7 @@ def evaluate_shots(
     if support == "normal":
         print("Supports are chosen by the labels (--support=normal): an oracle.")
     print(few.table(found))
+    print(f"Kept in each workdir: shots_{support}.json, shots_{support}_K.npz")
     return results
 
 

@@ -300,8 +300,8 @@ def table(runs: Mapping[str, FewShot], *, replicates: int = 2000, seed: int = 0)
     any_scored = next(iter(first.scored.values()))
     frames = sum(int(np.isfinite(v).sum()) for v in any_scored.scores["paper_raw"])
     lines = [
-        f"{len(any_scored.names)} videos, {frames} frames, the same for every K; figures x 100, "
-        "95 % intervals over videos",
+        f"{len(any_scored.names)} videos, {frames} frames, the same for every K "
+        "(no frame of the largest support); figures x 100, 95 % intervals over videos",
         "",
         _line("run", "shots", *(f"{m.removeprefix('auc_')}, {p}" for p, m in columns)),
     ]
@@ -337,6 +337,13 @@ def _signed(figure) -> str:
 
 def _line(name, shots, *cells):
     return f"{name:<26}{shots!s:>6}" + "".join(f"{cell:>32}" for cell in cells)
+
+
+def rule(detector: Detector) -> str:
+    """How the detector adapts, in words."""
+    if "step_size" in detector.variables["state"]:
+        return "by learned step sizes"
+    return f"at the rate {detector.config.adapt.learning_rate:g} (adapt.learning_rate)"
 
 
 def with_rate(detector: Detector, learning_rate: float) -> Detector:

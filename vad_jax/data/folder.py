@@ -244,9 +244,13 @@ def check_root(root: Path) -> None:
     """Raises DataError unless the root is a folder that holds something."""
     if not root.is_dir():
         what = "is not a folder" if root.exists() else "does not exist"
-        raise DataError(f"{root} {what}. Give the folder that holds the videos (data.root).")
+        raise DataError(
+            f"{root} {what}. Give the folder that holds the videos (data.root, --root, --source)."
+        )
     if all(is_junk(entry.name) for entry in root.iterdir()):
-        raise DataError(f"{root} is empty. Give the folder that holds the videos (data.root).")
+        raise DataError(
+            f"{root} is empty. Give the folder that holds the videos (data.root, --root, --source)."
+        )
 
 
 def given_labels(labels: str | Path) -> Path:

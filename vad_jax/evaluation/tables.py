@@ -158,6 +158,8 @@ def mark(metrics: Mapping[str, Any], protocol: str, variant: str, metric: str = 
     if best is None or beaten is None:
         return "no figure to compare with the controls"
     name = control_text(best, controls[best])
+    if beaten and not metrics["data"]["controls_saw_frames"]:
+        return f"above the best control that looks at no frame ({name}); those that do are stronger"
     return f"{'above' if beaten else 'NOT above'} the best control ({name})"
 
 
