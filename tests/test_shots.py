@@ -164,6 +164,10 @@ def test_evaluate_shots_writes_scores_and_figures(meta_run, capsys):
     expected = evaluation.auc_micro(scored.labels, scored.scores["online_raw"])
     assert kept["shots"]["2"]["online"]["auc_micro"]["value"] == pytest.approx(expected)
     assert "minus 0 shots" in capsys.readouterr().out
+    before = (workdir / "shots_normal.json").read_bytes()
+    evaluate_shots([workdir], [0, 1], support="normal", data="folder")
+    assert (workdir / "shots_normal.json").read_bytes() == before
+    assert (workdir / "shots_folder_normal_1.npz").exists()
     for wrong in ([], [0], [1, 1], [-1, 2]):
         with pytest.raises(ConfigError, match="--shots"):
             evaluate_shots([workdir], wrong)

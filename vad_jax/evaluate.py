@@ -204,7 +204,8 @@ def evaluate_shots(
 
     Returns:
       Run → what its `shots_SUPPORT.json` holds: figures for each K (`shots.figures`), losses,
-      options and `left_out`; beside it `shots_SUPPORT_K.npz` holds the scores.
+      options and `left_out`; beside it `shots_SUPPORT_K.npz` holds the scores. With `data` its
+      name stands before SUPPORT.
 
     Raises:
       VadError: as `evaluate`, or no video has enough windows.
@@ -219,6 +220,7 @@ def evaluate_shots(
     if not shots or min(shots) < 0 or max(shots) < 1 or len(set(shots)) < len(shots):
         raise ConfigError(f"--shots={','.join(map(str, shots))}: different numbers, one above 0.")
     found, results = {}, {}
+    tag = "_".join(filter(None, (data, support)))
     for workdir in map(Path, workdirs):
         name = workdir.resolve().name
         if name in found:
@@ -260,8 +262,8 @@ def evaluate_shots(
         }
         with locked(workdir):
             for number, scored in own.scored.items():
-                evaluation.write_scores(workdir / f"shots_{support}_{number}.npz", scored)
-            with files.whole(workdir / f"shots_{support}.json") as file:
+                evaluation.write_scores(workdir / f"shots_{tag}_{number}.npz", scored)
+            with files.whole(workdir / f"shots_{tag}.json") as file:
                 json.dump(plain(results[name]), file, indent=1)
         found[name] = own
         for line in own.left_out:
@@ -269,7 +271,7 @@ def evaluate_shots(
     if support == "normal":
         print("Supports are chosen by the labels (--support=normal): an oracle.")
     print(few.table(found))
-    print(f"Kept in each workdir: shots_{support}.json, shots_{support}_K.npz")
+    print(f"Kept in each workdir: shots_{tag}.json, shots_{tag}_K.npz")
     return results
 
 
