@@ -347,7 +347,7 @@ def test_a_build_that_was_killed_while_copying_leaves_nothing(ped2, build, tmp_p
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_command_that_is_stopped_while_it_encodes_goes_on(tmp_path, number):
     root, out = tmp_path / "raw", tmp_path / "built"
-    for seed in range(8):
+    for seed in range(24):
         write(root / "testing" / f"{seed:02d}", 40, ".png", seed=seed, size=(120, 160))
     options = [f"--root={root}", f"--out={out}", "--data=folder"]
     command = [sys.executable, "-m", "vad_jax.prepare", *options]
@@ -366,7 +366,7 @@ def test_a_command_that_is_stopped_while_it_encodes_goes_on(tmp_path, number):
     assert again.returncode == 0, again.stderr
     assert [path.name for path in out.iterdir()] == ["vad_folder"]
     source = tfds.builder_from_directory(out / "vad_folder/original/1.0.0").as_data_source("test")
-    assert [r["video"].decode() for r in source] == [f"{seed:02d}" for seed in range(8)]
+    assert [r["video"].decode() for r in source] == [f"{seed:02d}" for seed in range(24)]
     raw = [cv2.imread(str(p))[..., ::-1] for p in sorted((root / "testing/07").iterdir())]
     np.testing.assert_array_equal(source[7]["frames"], raw)
 
