@@ -49,6 +49,22 @@ def synthetic_root(tmp_path_factory):
     return synthetic_folder.write(tmp_path_factory.mktemp("data") / "synthetic")
 
 
+def small_input(root, tmp_path_factory):
+    """Keys of every run of seconds: the synthetic set at 16x16, width 4."""
+    return {
+        "data.name": "synthetic",
+        "data.root": str(root),
+        "data.cache": str(tmp_path_factory.getbasetemp() / "cache"),
+        "data.validation": ("05",),
+        "data.backend": "resident",
+        "input.height": 16,
+        "input.width": 16,
+        "input.channels": 1,
+        "input.step": 4,
+        "width": 4,
+    }
+
+
 @pytest.fixture(scope="session")
 def run_config(synthetic_root, tmp_path_factory):
     """A function that makes the config of a run of seconds; keys by `section__name`."""
@@ -57,16 +73,7 @@ def run_config(synthetic_root, tmp_path_factory):
         config = configs.defaults("mnad")
         config.update_from_flattened_dict(
             {
-                "data.name": "synthetic",
-                "data.root": str(synthetic_root),
-                "data.cache": str(tmp_path_factory.getbasetemp() / "cache"),
-                "data.validation": ("05",),
-                "data.backend": "resident",
-                "input.height": 16,
-                "input.width": 16,
-                "input.channels": 1,
-                "input.step": 4,
-                "width": 4,
+                **small_input(synthetic_root, tmp_path_factory),
                 "memory.items": 4,
                 "stages.train.epochs": 2,
                 "stages.train.batch_size": 5,  # on one of the four devices: compiles faster
@@ -94,16 +101,7 @@ def meta_run(synthetic_root, tmp_path_factory):
     config = configs.defaults("mpn")
     config.update_from_flattened_dict(
         {
-            "data.name": "synthetic",
-            "data.root": str(synthetic_root),
-            "data.cache": str(tmp_path_factory.getbasetemp() / "cache"),
-            "data.validation": ("05",),
-            "data.backend": "resident",
-            "input.height": 16,
-            "input.width": 16,
-            "input.channels": 1,
-            "input.step": 4,
-            "width": 4,
+            **small_input(synthetic_root, tmp_path_factory),
             "prototypes": 4,
             "stage_names": ("pretrain", "joint", "meta"),
             "meta.step_size": 1e-2,
