@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,8 @@ from vad_jax.evaluation import assign, fuse
 from vad_jax.learning import checkpoint, statistics, workdir
 from vad_jax.scoring import Stream, VideoScores, score_video
 from vad_jax.types import CheckpointError, DataError, Method, Variables
+
+log = logging.getLogger(__name__)
 
 
 class Result(NamedTuple):
@@ -203,10 +206,16 @@ def load(folder: str | Path) -> Detector:
             f"{folder} holds a run that is not finished (no normal.npz, checkpoint at step "
             f"{position['step']}): give the same command again, it goes on."
         )
+    parts = statistics.read(normal)
+    for name in (name for name, part in parts.items() if part["std"] == 0):
+        log.warning(
+            "%s: the part %r is the same on all normal clips, so the protocol `online` cannot "
+            "scale it and counts it as 0.", folder, name,
+        )  # fmt: skip
     return Detector(
         method=method,
         variables=last.finish(variables),
-        statistics=statistics.read(normal),
+        statistics=parts,
         map_99=statistics.read_map_99(normal),
         config=config,
         about={**position, "data": data},

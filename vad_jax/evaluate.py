@@ -245,6 +245,7 @@ def evaluate_shots(
                 shots,
                 support=support,
                 steps=steps,
+                scenes=dataset.scenes,
                 progress=bar.update,
             )
         results[name] = {
@@ -256,6 +257,7 @@ def evaluate_shots(
                 "learning_rate": learning_rate,
                 "data": dataset.name,
                 "seed": detector.config.seed,
+                "intervals_over": "scenes" if dataset.scenes else "videos",
             },
             "left_out": own.left_out,
             "environment": environment(),

@@ -121,11 +121,13 @@ class FewShot(NamedTuple):
       scored: K → all videos; frames that some K adapts on, or whose window does, have no score.
       losses: K → `[V, steps]`, on the support before each step.
       left_out: a line for each video that has too few windows.
+      scenes: of each video, `[V]`, if several show one; intervals are over scenes then.
     """
 
     scored: dict[int, Scored]
     losses: dict[int, np.ndarray]
     left_out: list[str]
+    scenes: tuple[str, ...] | None = None
 
 
 def few_shot(
@@ -136,6 +138,7 @@ def few_shot(
     *,
     support: Literal["first", "normal"] = "first",
     steps: int | None = None,
+    scenes: Mapping[str, str] | None = None,
     progress: Callable[[int], Any] = lambda frames: None,
 ) -> FewShot:
     """Adapts to each test video anew and scores the rest of it, for each number of shots.
@@ -151,6 +154,7 @@ def few_shot(
       support: a video's `first` windows, whatever they show, or its first windows of `normal`
         frames: an oracle, as the truth is looked at.
       steps: of gradient; by default `config.adapt.steps`.
+      scenes: name → scene, where several videos show one (`Dataset.scenes`).
       progress: called with the frames of each video that is scored.
 
     Raises:
@@ -169,7 +173,8 @@ def few_shot(
             progress(len(video))
         scored[number] = _fused(detector, windows, labels)
         losses[number] = np.array(found)
-    return FewShot(scored, losses, left_out)
+    own_scenes = tuple(scenes[video.name] for video, _ in kept) if scenes else None
+    return FewShot(scored, losses, left_out, own_scenes)
 
 
 def _chosen(spec, videos, labels, most, support):
@@ -237,13 +242,15 @@ def _fused(detector, windows, labels) -> Scored:
 
 
 def figures(found: FewShot, *, replicates: int = 2000, seed: int = 0) -> dict[str, Any]:
-    """AUCs of each number of shots with intervals over videos, and differences from the first.
+    """AUCs of each number of shots with intervals, and differences from the first.
+
+    Intervals are over videos, or over scenes where videos share them.
 
     Returns:
       K as text → `{"PROTOCOL": {"auc_micro": figure, …, "auc_micro_difference": figure}}`, of raw
       scores; a figure has `value`, `low`, `high`, a difference also `p`.
     """
-    draw = {"replicates": replicates, "seed": seed}
+    draw = {"replicates": replicates, "seed": seed, "groups": found.scenes}
     base = next(iter(found.scored.values()))
     return {
         str(number): {
@@ -270,6 +277,8 @@ def _figures(scored, base, key, draw) -> dict[str, Any]:
 def difference(a: Scored, b: Scored, column: str, metric: str, **draw: Any) -> dict[str, Any]:
     """A figure of `a` minus that of `b` over their common frames, with its paired interval and p.
 
+    `draw` are options of `evaluation.paired_bootstrap`.
+
     Raises:
       DataError: the two are of other videos or labels.
     """
@@ -292,16 +301,17 @@ def table(runs: Mapping[str, FewShot], *, replicates: int = 2000, seed: int = 0)
     """What a command prints: a line for each run and K, figures × 100.
 
     Differences are from the same run's first K, and of every run but the first from the first run
-    at the same K; all are paired over videos.
+    at the same K; all are paired, over videos or, where videos share them, over scenes.
     """
-    draw = {"replicates": replicates, "seed": seed}
     columns = [("paper", "auc_micro"), ("online", "auc_micro"), ("paper", "auc_macro")]
     first_name, first = next(iter(runs.items()))
+    draw = {"replicates": replicates, "seed": seed, "groups": first.scenes}
+    drawn = f"{len(set(first.scenes))} scenes" if first.scenes else "videos"
     any_scored = next(iter(first.scored.values()))
     frames = sum(int(np.isfinite(v).sum()) for v in any_scored.scores["paper_raw"])
     lines = [
         f"{len(any_scored.names)} videos, {frames} frames, the same for every K "
-        "(no frame of the largest support); figures x 100, 95 % intervals over videos",
+        f"(no frame of the largest support); figures x 100, 95 % intervals over {drawn}",
         "",
         _line("run", "shots", *(f"{m.removeprefix('auc_')}, {p}" for p, m in columns)),
     ]

@@ -77,6 +77,39 @@ def test_fast_forms_equal_the_metric_made_anew(videos, metric):
     assert fast[4:6] == anew[4:6]
 
 
+@pytest.mark.parametrize("metric", [auc_micro, auc_macro, auc_macro_padded, auc_macro_padded01])
+def test_fast_forms_draw_the_same_groups(videos, metric):
+    groups = ["a", "b", "a", "c", "b"]
+    fast = bootstrap(*videos, metric, replicates=60, groups=groups)
+    anew = bootstrap(*videos, lambda *given: metric(*given), replicates=60, groups=groups)
+    np.testing.assert_allclose(fast.values, anew.values, rtol=0, atol=1e-12)
+    assert not np.array_equal(fast.values, bootstrap(*videos, metric, replicates=60).values)
+
+
+def test_groups_of_one_are_videos(videos):
+    alone = bootstrap(*videos, auc_micro, replicates=60, groups=range(5))
+    np.testing.assert_array_equal(
+        alone.values, bootstrap(*videos, auc_micro, replicates=60).values
+    )
+
+
+def test_a_group_is_drawn_whole(videos):
+    """Two copies of each video, grouped, vary as the videos do; taken for ten, they vary less."""
+    labels, scores = videos
+    doubled = [*labels, *labels], [*scores, *scores]
+    draws = {"replicates": 60}
+    grouped = bootstrap(*doubled, auc_micro, groups=[*range(5), *range(5)], **draws)
+    np.testing.assert_allclose(
+        grouped.values, bootstrap(labels, scores, auc_micro, **draws).values, atol=1e-12
+    )
+    assert bootstrap(*doubled, auc_micro, **draws).values.std() < grouped.values.std()
+
+
+def test_groups_that_do_not_fit_are_refused(videos):
+    with pytest.raises(DataError, match="4 groups are given for 5 videos"):
+        bootstrap(*videos, auc_micro, groups=range(4))
+
+
 def test_interval_holds_its_level(videos):
     found = bootstrap(*videos, average_precision, replicates=200, level=0.8)
     inside = (found.values >= found.low) & (found.values <= found.high)

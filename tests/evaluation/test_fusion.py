@@ -194,11 +194,16 @@ class TestFuse:
         with pytest.raises(ConfigError, match=protocol):
             fuse(one(), {"a": np.array([1.0])}, None, protocol)
 
-    @pytest.mark.parametrize("deviation", [0.0, NAN])
-    def test_deviation_that_cannot_divide_is_refused(self, deviation):
+    @pytest.mark.parametrize("deviation", [float("inf"), NAN])
+    def test_deviation_that_is_no_scale_is_refused(self, deviation):
         statistics = {"a": {"mean": 1.0, "std": deviation}}
         with pytest.raises(ConfigError, match=r"'a' has mean 1\.0 and deviation"):
             fuse(one(("standardise",)), {"a": np.array([1.0])}, statistics, "online")
+
+    def test_part_without_spread_on_normal_clips_says_nothing(self):
+        statistics = {"a": {"mean": 1.0, "std": 0.0}}
+        found = fuse(one(("standardise",)), {"a": np.array([1.0, 2.0, NAN])}, statistics, "online")
+        np.testing.assert_array_equal(found, [0, 0, NAN])
 
 
 class TestSmooth:

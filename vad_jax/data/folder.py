@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -53,6 +53,7 @@ class Dataset:
       fps: frames a second where it is known.
       ignored: entries passed over in silence: junk, and `_gt` folders.
       notes: what a user should see: gaps, unknown files, counts unlike the published ones.
+      scenes: test video → its scene, where several videos show the same one; else None.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Dataset:
     fps: float | None
     ignored: int
     notes: tuple[str, ...] = ()
+    scenes: Mapping[str, str] | None = None
 
 
 def natural(name: str) -> tuple[str | int, ...]:

@@ -1,14 +1,15 @@
 """Intervals: how far a figure would move with other videos of the same kind.
 
-The bootstrap draws whole videos, because the frames of one are not independent. With a dozen
-videos the interval is wide and, by nature, too short: say the number of videos beside it.
+The bootstrap draws whole videos, because the frames of one are not independent; where several
+videos show one scene, it can draw whole scenes (`groups`). With a dozen videos the interval is wide
+and, by nature, too short: say the number of videos beside it.
 
-Letters: V videos, B replicates. Source: evaluation.md section 6.
+Letters: V videos, G groups, B replicates. Source: evaluation.md section 6.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -56,6 +57,7 @@ def bootstrap(
     replicates: int = 2000,
     seed: int = 0,
     level: float = 0.95,
+    groups: Sequence[Hashable] | None = None,
 ) -> Interval:
     """The percentile interval of a metric over resampled videos.
 
@@ -65,8 +67,10 @@ def bootstrap(
       replicates: B. The AUCs of `metrics.py` cost next to nothing; others are made anew B times.
       seed: of the draws `default_rng(seed).integers(0, V, size=(B, V))`.
       level: share of the replicates inside.
+      groups: `[V]`, which videos belong together, as those of one scene do: whole groups are drawn,
+        `integers(0, G, size=(B, G))`. By default every video is drawn by itself.
     """
-    draws = _draws(len(labels), replicates, seed)
+    draws = _draws(len(labels), replicates, seed, groups)
     values = _replicates(*metrics.scored_frames(labels, scores), metric, draws)
     return _interval(values, level)
 
@@ -80,14 +84,17 @@ def paired_bootstrap(
     replicates: int = 2000,
     seed: int = 0,
     level: float = 0.95,
+    groups: Sequence[Hashable] | None = None,
 ) -> Interval:
     """The interval of metric(a) − metric(b) on common draws, over the frames that both score.
+
+    Arguments as `bootstrap`'s.
 
     Returns:
       The interval, with p = 2·(1 + min(#{d ≤ 0}, #{d ≥ 0})) / (B + 1), at most 1, B as kept.
     """
     kept_a, kept_b = common(scores_a, scores_b)
-    draws = _draws(len(labels), replicates, seed)
+    draws = _draws(len(labels), replicates, seed, groups)
     values = np.subtract(
         _replicates(*metrics.scored_frames(labels, kept_a), metric, draws),
         _replicates(*metrics.scored_frames(labels, kept_b), metric, draws),
@@ -120,7 +127,7 @@ def common(scores_a: Videos, scores_b: Videos) -> tuple[list[np.ndarray], list[n
 
 def draws_of(videos: int, *, replicates: int, seed: int) -> np.ndarray:
     """How often each of B draws holds each of V videos, `[B, V]`."""
-    return _counts(_draws(videos, replicates, seed))
+    return _counts(_draws(videos, replicates, seed), videos)
 
 
 def interval_of(values: np.ndarray, *, level: float) -> Interval:
@@ -128,10 +135,19 @@ def interval_of(values: np.ndarray, *, level: float) -> Interval:
     return _interval(values, level)
 
 
-def _draws(videos, replicates, seed):
+def _draws(videos, replicates, seed, groups=None):
+    """The videos of each draw; with groups, draws differ in length."""
     if not videos:
         raise DataError("There is no video to draw from. Give labels and scores of one at least.")
-    return np.random.default_rng(seed).integers(0, videos, size=(replicates, videos))
+    random = np.random.default_rng(seed)
+    if groups is None:
+        return random.integers(0, videos, size=(replicates, videos))
+    if len(groups) != videos:
+        raise DataError(f"{len(groups)} groups are given for {videos} videos: name one for each.")
+    names = list(dict.fromkeys(groups))
+    members = [[i for i in range(videos) if groups[i] == name] for name in names]
+    drawn = random.integers(0, len(names), size=(replicates, len(names)))
+    return [np.concatenate([members[i] for i in draw]) for draw in drawn]
 
 
 def _interval(values, level):
@@ -146,9 +162,9 @@ def _interval(values, level):
 def _replicates(labels, scores, metric, draws):
     """The metric of every draw, `[B]`, NaN where it does not exist."""
     if metric is metrics.auc_micro:
-        return _micro(labels, scores, _counts(draws))
+        return _micro(labels, scores, _counts(draws, len(labels)))
     if metric in OWN:
-        return _means(OWN[metric](labels, scores), _counts(draws))
+        return _means(OWN[metric](labels, scores), _counts(draws, len(labels)))
     return np.array([_value(metric, labels, scores, draw) for draw in draws], np.float64)
 
 
@@ -158,9 +174,9 @@ def _value(metric, labels, scores, draw):
     return np.nan if result is None else result
 
 
-def _counts(draws):
+def _counts(draws, videos):
     """How often each draw holds each video, `[B, V]`."""
-    return np.stack([np.bincount(draw, minlength=draws.shape[1]) for draw in draws])
+    return np.stack([np.bincount(draw, minlength=videos) for draw in draws])
 
 
 def _micro(labels, scores, counts):

@@ -118,7 +118,8 @@ def fuse(
       parts: name → `[F]` of one video, or a list of `[F]`, one a video; in the paper's own units
         and direction, NaN = none. Parts may be absent: weights are renormalised over those given.
       statistics: part → `mean` and `std` on normal clips, of the part as it comes (a negated part
-        is standardised with its mean negated); needed by `standardise` alone.
+        is standardised with its mean negated); needed by `standardise` alone. A part with
+        deviation 0 becomes 0.
       protocol: `paper` looks at the whole test video, `online` only at its past.
       result: which result; None is `fusion.default`.
       smoothed: False leaves `smooth` out.
@@ -210,12 +211,14 @@ def _standardise(state):
                 "Standardising needs its mean and deviation: measure them on normal videos."
             )
         mean, deviation = state.signs[part] * float(known["mean"]), float(known["std"])
-        if not (np.isfinite(mean) and 0 < deviation < np.inf):
+        if not (np.isfinite(mean) and 0 <= deviation < np.inf):
             raise ConfigError(
                 f"The part {part!r} has mean {known['mean']} and deviation {known['std']} on "
-                "normal clips; standardising needs finite numbers and a deviation above 0."
+                "normal clips; standardising needs finite numbers."
             )
-        state.values[part] = [(video - mean) / deviation for video in state.values[part]]
+        # A part without spread has no scale: it says nothing, as a constant one under min–max.
+        scale = 1 / deviation if deviation else 0.0
+        state.values[part] = [(video - mean) * scale for video in state.values[part]]
 
 
 def _minmax(state, over):

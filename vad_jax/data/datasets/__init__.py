@@ -29,6 +29,7 @@ __all__ = [
     "truths",
 ]
 
+SCENES = ("synthetic_scenes", "synthetic_scenes_held_out")
 NAMES = (
     "avenue",
     "shanghaitech",
@@ -37,8 +38,7 @@ NAMES = (
     "ucsd_ped2",
     "folder",
     "synthetic",
-    "synthetic_scenes",
-    "synthetic_scenes_held_out",
+    *SCENES,
 )
 
 
@@ -67,8 +67,8 @@ def open_dataset(
     """
     root = Path(root).expanduser()
     if name in NAMES and built.is_built(root):
-        return built.open_built(name, root, labels=labels, cache=cache)
-    dataset = _opened(name, root, labels)
+        return _with_scenes(built.open_built(name, root, labels=labels, cache=cache))
+    dataset = _with_scenes(_opened(name, root, labels))
     for place in {dataset.masks, None if labels else dataset.labels} - {None}:
         check_links(place, dataset.root)
     return dataset
@@ -84,7 +84,7 @@ def _opened(name: str, root: Path, labels: str | Path | None) -> Dataset:
     if name == "ucf_crime":
         return ucf_crime.open_ucf_crime(root, labels=labels)
     if name.startswith("synthetic") and name in NAMES:
-        scenes = name != "synthetic"
+        scenes = name in SCENES
         if not root.exists():
             log.info("Writing the synthetic set to %s.", root)
             synthetic_folder.write(root, preset="scenes" if scenes else "quickstart")
@@ -115,6 +115,13 @@ def _scenes(dataset: Dataset) -> Dataset:
         # The folder's own labels name the videos of all scenes.
         labels=own if dataset.labels == dataset.root / "labels.csv" else dataset.labels,
     )
+
+
+def _with_scenes(dataset: Dataset) -> Dataset:
+    """The scene of each test video, where names say it: `SCENE_NUMBER`."""
+    if dataset.name not in ("shanghaitech", *SCENES):
+        return dataset
+    return replace(dataset, scenes={s.name: s.name.split("_")[0] for s in dataset.testing})
 
 
 def published(dataset: Dataset) -> Published | None:
