@@ -17,14 +17,27 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 # Tests are many small programs: they compile fast rather than for speed.
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 jax.config.update("jax_disable_most_optimizations", True)
-# Equal programs are compiled once a session, in commands that tests start too.
-CACHE = tempfile.TemporaryDirectory(prefix="vad_jax-compiled-")
-os.environ["JAX_COMPILATION_CACHE_DIR"] = CACHE.name
-os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
-jax.config.update("jax_compilation_cache_dir", CACHE.name)
+# Equal programs are compiled once a session: workers and the commands that tests start share them.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    CACHE = tempfile.TemporaryDirectory(prefix="vad_jax-compiled-")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = CACHE.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+# A compiled program keeps memory mapped; Linux allows a process 65,530 mappings and the compiler
+# crashes at one more.
+MAPPINGS = Path("/proc/self/maps")
+MOST_MAPPINGS = 30_000
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_mappings():
+    """Drops compiled programs between modules when they have become too many."""
+    yield
+    if MAPPINGS.exists() and MAPPINGS.read_bytes().count(b"\n") > MOST_MAPPINGS:
+        jax.clear_caches()
 
 
 @pytest.fixture(scope="module")

@@ -464,6 +464,16 @@ def test_chunks_of_episodes_are_episodes_side_by_side(params, episodes, chunk):
     )
 
 
+@pytest.mark.parametrize("steps", [0, 1, 3])
+@pytest.mark.parametrize("further", [{}, {"remat": True}, {"chunk": 2}])
+def test_written_out_is_the_loop(params, episodes, steps, further):
+    how = {"steps": steps, "before": True, **further}
+    close_trees(
+        value_and_gradient(learned(params), episodes, unroll=True, **how),
+        value_and_gradient(learned(params), episodes, **how),
+    )
+
+
 def test_one_episode_is_the_mean_of_two_copies(params, episodes):
     given, one = learned(params), jax.tree.map(lambda x: x[:1], episodes)
     two = jax.tree.map(lambda x: jnp.concatenate([x, x]), one)

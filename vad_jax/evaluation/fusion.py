@@ -217,8 +217,9 @@ def _standardise(state):
                 "normal clips; standardising needs finite numbers."
             )
         # A part without spread has no scale: it says nothing, as a constant one under min–max.
-        scale = 1 / deviation if deviation else 0.0
-        state.values[part] = [(video - mean) * scale for video in state.values[part]]
+        state.values[part] = [
+            (video - mean) / deviation if deviation else 0 * video for video in state.values[part]
+        ]
 
 
 def _minmax(state, over):

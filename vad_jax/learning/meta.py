@@ -52,6 +52,7 @@ def adapt(
     subset: Subset = None,
     order: Literal[1, 2] = 2,
     remat: bool = False,
+    unroll: bool = False,
     optimizer: optax.GradientTransformation = DESCENT,
     has_aux: bool = False,
     state: Any = None,
@@ -80,6 +81,8 @@ def adapt(
         still has its gradient.
       remat: keep only the parameters between steps and compute each step again in the backward
         pass: less memory for large T, more time. The same numbers but for rounding.
+      unroll: write the steps out one after the other instead of as a loop: the program is T times as
+        long to compile, and on CPUs, where XLA runs the body of a loop on one core, quicker.
       optimizer: turns gradients into updates, of which `step_size` is a factor; its state starts
         anew in each call. `optax.sgd(1.0)` is plain descent; with `optax.adam(1e-3,
         eps_root=1e-8)` take `step_size=1.0`. Without `eps_root` the derivative of Adam's root is
@@ -115,7 +118,7 @@ def adapt(
     et al. 2019).
     """
     loss = _uniform(loss, has_aux=has_aux, state=state, carry_state=carry_state)
-    how = (steps, subset, order, remat, optimizer)
+    how = (steps, subset, order, remat, unroll, optimizer)
     params, _, losses, aux = _descend(loss, params, state, step_size, support, *how)
     return params, (losses, aux) if has_aux else losses
 
@@ -129,6 +132,7 @@ def meta_loss(
     subset: Subset = None,
     order: Literal[1, 2] = 2,
     remat: bool = False,
+    unroll: bool = False,
     optimizer: optax.GradientTransformation = DESCENT,
     has_aux: bool = False,
     state: Any = None,
@@ -143,6 +147,9 @@ def meta_loss(
 
     Args:
       loss, steps, subset, order, remat, optimizer, has_aux: as in `adapt`.
+      unroll: as in `adapt`, and the same for the episodes, which are vectorised by default: a
+        convolution whose kernel differs between the rows of a batch is slow on CPUs. With `chunk`
+        only the steps are.
       meta: `{"init": params, "step_size": pytree}`.
       episodes: `{"support": batch, "query": batch}`, in both an axis E in front of every array;
         `"mask"` `[E]`, if there, weights the episodes: the result is `sum(mask * after) /
@@ -186,7 +193,7 @@ def meta_loss(
     _only("episodes", episodes, ("support", "query"), optional=("mask",))
     loss = _uniform(loss, has_aux=has_aux, state=state, carry_state=carry_state)
 
-    how = (steps, subset, order, remat, optimizer)
+    how = (steps, subset, order, remat, unroll, optimizer)
 
     def episode(meta, state, sets):
         support, query = sets
@@ -200,7 +207,7 @@ def meta_loss(
     def together(meta, state, sets):
         run = functools.partial(episode, meta, state)
         if chunk is None:
-            return _each(run, sets)
+            return _each(run, sets, unroll)
         return jax.lax.map(jax.checkpoint(run), sets, batch_size=chunk)
 
     if mesh is not None:
@@ -251,16 +258,17 @@ def init_step_size(
     )
 
 
-def _each(episode, sets):
-    """`vmap`, but for a single episode.
+def _each(episode, sets, unroll):
+    """`vmap`, but for a single episode and where episodes are to be written out.
 
     With it and a loop of one step, MPN's meta-step at 64x64 took half as long again (one core of an
     AMD EPYC, 2026-11).
     """
-    if len(jax.tree.leaves(sets)[0]) > 1:
+    number = len(jax.tree.leaves(sets)[0])
+    if number > 1 and not unroll:
         return jax.vmap(episode)(sets)
-    made = episode(jax.tree.map(lambda x: jnp.asarray(x)[0], sets))
-    return jax.tree.map(lambda x: jnp.asarray(x)[None], made)
+    made = [episode(jax.tree.map(lambda x, i=i: jnp.asarray(x)[i], sets)) for i in range(number)]
+    return jax.tree.map(lambda *each: jnp.stack(each), *made)
 
 
 def _uniform(loss, *, has_aux, state, carry_state):
@@ -279,7 +287,9 @@ def _uniform(loss, *, has_aux, state, carry_state):
     return call
 
 
-def _descend(loss, params, state, step_size, support, steps, subset, order, remat, optimizer):
+def _descend(
+    loss, params, state, step_size, support, steps, subset, order, remat, unroll, optimizer
+):
     """Parameters and state after the steps; losses `[steps]` and aux before each."""
     if order not in (1, 2):
         raise ValueError(f"order is 1 or 2, not {order!r}.")
@@ -299,13 +309,16 @@ def _descend(loss, params, state, step_size, support, steps, subset, order, rema
         return (moved, slots, after), (value, aux)
 
     if remat:
-        step = jax.checkpoint(step, prevent_cse=steps == 1)  # a scan shares nothing anyway
+        # a loop shares nothing anyway
+        step = jax.checkpoint(step, prevent_cse=steps == 1 or unroll)
     carry = (chosen, optimizer.init(chosen), state)
     if steps == 1:  # no loop, see `_each`
         (chosen, _, state), found = step(carry, None)
         losses, aux = jax.tree.map(lambda x: x[None], found)
     else:
-        (chosen, _, state), (losses, aux) = jax.lax.scan(step, carry, length=steps)
+        (chosen, _, state), (losses, aux) = jax.lax.scan(
+            step, carry, length=steps, unroll=max(steps, 1) if unroll else 1
+        )
     return subsets.merged(chosen, params), state, losses, aux
 
 
