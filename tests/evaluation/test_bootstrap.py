@@ -88,9 +88,7 @@ def test_fast_forms_draw_the_same_groups(videos, metric):
 
 def test_groups_of_one_are_videos(videos):
     alone = bootstrap(*videos, auc_micro, replicates=60, groups=range(5))
-    np.testing.assert_array_equal(
-        alone.values, bootstrap(*videos, auc_micro, replicates=60).values
-    )
+    np.testing.assert_array_equal(alone.values, bootstrap(*videos, auc_micro, replicates=60).values)
 
 
 def test_a_group_is_drawn_whole(videos):

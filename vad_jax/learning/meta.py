@@ -81,8 +81,9 @@ def adapt(
         still has its gradient.
       remat: keep only the parameters between steps and compute each step again in the backward
         pass: less memory for large T, more time. The same numbers but for rounding.
-      unroll: write the steps out one after the other instead of as a loop: the program is T times as
-        long to compile, and on CPUs, where XLA runs the body of a loop on one core, quicker.
+      unroll: write the steps out one after the other instead of as a loop: the program takes T
+        times as long to compile, and on CPUs, where XLA runs the body of a loop on one core, is
+        quicker.
       optimizer: turns gradients into updates, of which `step_size` is a factor; its state starts
         anew in each call. `optax.sgd(1.0)` is plain descent; with `optax.adam(1e-3,
         eps_root=1e-8)` take `step_size=1.0`. Without `eps_root` the derivative of Adam's root is
@@ -202,7 +203,7 @@ def meta_loss(
         )
         after, (_, aux) = loss(adapted, moved, query)
         first = loss(meta["init"], state, query)[0] if before else None
-        return after, inner, first, aux
+        return after, inner if steps else None, first, aux  # `lax.map` takes no empty arrays
 
     def together(meta, state, sets):
         run = functools.partial(episode, meta, state)
@@ -217,6 +218,8 @@ def meta_loss(
         )
     sets = (episodes["support"], episodes["query"])
     after, inner, first, aux = together(meta, state, sets)
+    if not steps:
+        inner = jnp.zeros((len(after), 0), after.dtype)
     value = _weighted_mean(after, episodes.get("mask"))
     return value, jax.lax.stop_gradient(Losses(inner, after, first, aux))
 
