@@ -73,15 +73,14 @@ def _started(method, config):
     import jax
 
     import vad_jax
-    from vad_jax.learning import optim
+    from vad_jax.learning.subsets import named
     from vad_jax.types import ConfigError
 
     fresh = jax.jit(method.init)(jax.random.key(config.seed))
-    earlier = vad_jax.load(config.init_from).variables
-    given = dict(zip(optim.paths(earlier), jax.tree.leaves(earlier), strict=True))
-    paths = optim.paths(fresh)
-    wrong = [path for path in given if path not in paths]
-    for path, leaf in zip(paths, jax.tree.leaves(fresh), strict=True):
+    given = dict(named(vad_jax.load(config.init_from).variables))
+    begun = dict(named(fresh))
+    wrong = [path for path in given if path not in begun]
+    for path, leaf in begun.items():
         if path in given and given[path].shape != leaf.shape:
             wrong.append(f"{path}, {given[path].shape} there and {leaf.shape} here")
     if wrong:
@@ -90,12 +89,10 @@ def _started(method, config):
             f"{'; '.join(wrong[:3])}{' …' if wrong[3:] else ''}. Method, width, input.channels and "
             "the like must be those of that run."
         )
-    missing = [path for path in paths if path not in given]
+    missing = [path for path in begun if path not in given]
     if missing:
         log.info("Not in %s, so begun afresh: %s", config.init_from, ", ".join(missing[:6]))
-    leaves = [
-        given.get(path, leaf) for path, leaf in zip(paths, jax.tree.leaves(fresh), strict=True)
-    ]
+    leaves = [given.get(path, leaf) for path, leaf in begun.items()]
     return jax.tree.unflatten(jax.tree.structure(fresh), leaves)
 
 

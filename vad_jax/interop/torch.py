@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vad_jax import config as configs
+from vad_jax.learning.subsets import named
 from vad_jax.types import DataError, Variables
 
 _TO_OURS = {"conv": (2, 3, 1, 0), "upsample": (2, 3, 0, 1), "linear": (1, 0), "plain": None}
@@ -68,31 +69,30 @@ def variables(
                     f"{np.shape(tensors[name])}: give one for each parameter."
                 )
         if "step_size" in shapes["state"]:
-            wanted = {f"params/{path}" for path in _flat(shapes["state"]["step_size"])}
-            named = {table.values[name][0] for name in step_size}
-            missing = [name for name, (path, _) in table.values.items() if path in wanted - named]
+            wanted = {f"params/{path}" for path, _ in named(shapes["state"]["step_size"])}
+            there = {table.values[name][0] for name in step_size}
+            missing = [name for name, (path, _) in table.values.items() if path in wanted - there]
             _refuse(missing, "has no step size among those given", config)
         shapes["state"]["step_size"] = _nested(sizes)["state"]["step_size"]
         found |= sizes
     elif "step_size" in shapes["state"]:
         fresh = jax.jit(method.init)(jax.random.key(config.seed))["state"]["step_size"]
-        found |= {f"state/step_size/{p}": np.asarray(x, dtype) for p, x in _flat(fresh).items()}
+        found |= {f"state/step_size/{p}": np.asarray(x, dtype) for p, x in named(fresh)}
     if memory is not None:
         found["state/memory"] = np.asarray(memory, dtype)
     elif "memory" in shapes["state"]:
         initial = method.init(jax.random.key(config.seed))["state"]["memory"]
         found["state/memory"] = np.asarray(initial, dtype)
 
-    def fill(path, like):
-        path = jax.tree_util.keystr(path, simple=True, separator="/")
+    leaves = []
+    for path, like in named(shapes):
         if found[path].shape != like.shape:
             raise DataError(
                 f"{path} has shape {like.shape} in this configuration, {found[path].shape} in the "
                 "tensors. Check that task, width, channels and the like are those of the tensors."
             )
-        return jnp.asarray(found[path])
-
-    return jax.tree_util.tree_map_with_path(fill, shapes)
+        leaves.append(jnp.asarray(found[path]))
+    return jax.tree.unflatten(jax.tree.structure(shapes), leaves)
 
 
 def tensors(config, params: Any) -> dict[str, np.ndarray]:
@@ -109,7 +109,7 @@ def tensors(config, params: Any) -> dict[str, np.ndarray]:
     config = configs.complete(config)
     table = configs.module(config.method).published(config)
     whole = params if set(params) == {"params", "state"} else {"params": params}
-    flat = _flat(whole)
+    flat = dict(named(whole))
     result = {}
     for name, (path, kind) in table.values.items():
         if path in flat:
@@ -123,16 +123,8 @@ def _ours(array: Any, kind: str) -> np.ndarray:
     return np.asarray(array) if axes is None else np.asarray(array).transpose(axes)
 
 
-def _flat(tree: Any) -> dict[str, Any]:
-    """Path, like `decoder/out/kernel`, → leaf."""
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): leaf
-        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
-    }
-
-
 def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """The inverse of `_flat` for trees of dicts."""
+    """The inverse of `named` for trees of dicts."""
     tree: dict[str, Any] = {}
     for path, leaf in flat.items():
         *sections, name = path.split("/")
