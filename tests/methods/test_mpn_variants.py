@@ -151,6 +151,11 @@ def test_the_first_stage_leaves_the_unit_alone():
     assert stage.trainable("decoder/out/kernel")
 
 
+def test_meta_training_alone_says_what_it_freezes_untrained():
+    assert "freezes" in method(stage_names=("meta",)).stages[0].builds_on
+    assert method(**META).stages[0].builds_on is None
+
+
 def test_a_share_of_the_score_belongs_to_each_part():
     frame, feature = np.array([30.0, 20.0, 25.0, 22.0]), np.array([40.0, 44.0, 46.0, 48.0])
     videos = {"psnr_frame": frame, "psnr_feature": feature}

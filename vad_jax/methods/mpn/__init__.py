@@ -69,6 +69,7 @@ def create(config) -> Method:
             optimizer=_optimizer(config, "meta"),
             begin=adaptation.begin,
             finish=adaptation.finish,
+            builds_on="the network in front of the plug, which it freezes",
         ),
     }
     return Method(
