@@ -231,9 +231,9 @@ class Published(NamedTuple):
       values: their name → (our path, beginning with `params/` or `state/`; `conv`, `upsample`,
         `linear` or `plain`: the layout of its axes).
       dead: names that the published network holds and never uses.
-      step_sizes: whether the method may have a learned step size for each parameter.
+      step_sizes: names of those that may have a learned step size for each of their numbers.
     """
 
     values: dict[str, tuple[str, str]]
     dead: tuple[str, ...]
-    step_sizes: bool = False
+    step_sizes: tuple[str, ...] = ()

@@ -36,12 +36,12 @@ def variables(
       tensors: state-dict name → array in torch layout; the dtype is kept (float64 needs
         `jax_enable_x64`). Tensors that the published network never uses are left out.
       memory: items `[M, C]` for a method that has them; without them a fresh start's.
-      step_size: for a method with learned step sizes, by state-dict name: into
-        `state["step_size"]`, also where the configuration has no stage that learns them. Without
-        it, such a configuration has a fresh start's.
+      step_size: for a method with learned step sizes, by state-dict name, those of every tensor
+        that is adapted: into `state["step_size"]`, also where the configuration has no stage that
+        learns them. Without it, a configuration that has one gets a fresh start's.
 
     Raises:
-      DataError: a tensor is missing, unknown, or of the wrong shape; it is named.
+      DataError: a tensor or a step size is missing, unknown, or of the wrong shape; it is named.
     """
     config = configs.complete(config)
     source = configs.module(config.method)
@@ -58,7 +58,9 @@ def variables(
         found[path] = _ours(tensors[name], kind)
     dtype = next(iter(found.values())).dtype
     if step_size is not None:
-        _refuse(sorted(set(step_size) - set(table.values)), "has no step size", config)
+        _refuse(sorted(set(step_size) - set(table.step_sizes)), "has no step size", config)
+        missing = [name for name in table.step_sizes if name not in step_size]
+        _refuse(missing, "has no step size among those given", config)
         sizes = {}
         for name, array in step_size.items():
             path, kind = table.values[name]
@@ -68,11 +70,6 @@ def variables(
                     f"The step size of {name} has shape {np.shape(array)}, the tensor "
                     f"{np.shape(tensors[name])}: give one for each parameter."
                 )
-        if "step_size" in shapes["state"]:
-            wanted = {f"params/{path}" for path, _ in named(shapes["state"]["step_size"])}
-            there = {table.values[name][0] for name in step_size}
-            missing = [name for name, (path, _) in table.values.items() if path in wanted - there]
-            _refuse(missing, "has no step size among those given", config)
         shapes["state"]["step_size"] = _nested(sizes)["state"]["step_size"]
         found |= sizes
     elif "step_size" in shapes["state"]:
@@ -137,8 +134,9 @@ def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 def _refuse(names: list[str], what: str, config) -> None:
     if names:
-        more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
+        others = names[1:4] + ([f"{len(names) - 4} more"] if names[4:] else [])
+        too = f" (and {', '.join(others)})" if others else ""
         raise DataError(
-            f"{names[0]}{more} {what}: {config.method}, task {config.get('task', '-')}, width "
+            f"{names[0]}{too} {what}: {config.method}, task {config.get('task', '-')}, width "
             f"{config.width}. Check that the configuration is the one the tensors were made with."
         )

@@ -70,6 +70,13 @@ class Network(nn.Module):
         return self.behind(x, skips)
 
 
+def adapted(plug: str) -> tuple[str, ...]:
+    """The names of the decoder's parts behind a plug: θ, but for the unit."""
+    behind = _BEHIND[plug]
+    up = (f"up{level - 1}" for level in behind if level > 1)
+    return (*(f"block{level}" for level in behind), *up, "out")
+
+
 def split(params: Any, *, plug: str) -> tuple[Any, Any]:
     """θ and the rest, both in the nesting of the parameters.
 
@@ -77,12 +84,9 @@ def split(params: Any, *, plug: str) -> tuple[Any, Any]:
       params: of `Network`, with or without the unit's.
       plug: where the unit stands.
     """
-    behind = _BEHIND[plug]
-    adapted = {f"block{level}" for level in behind} | {"out"}
-    adapted |= {f"up{level - 1}" for level in behind if level > 1}
-    decoder = params["decoder"]
-    theta = {"decoder": {name: decoder[name] for name in decoder if name in adapted}}
-    rest = {name: decoder[name] for name in decoder if name not in adapted}
+    decoder, behind = params["decoder"], adapted(plug)
+    theta = {"decoder": {name: decoder[name] for name in decoder if name in behind}}
+    rest = {name: decoder[name] for name in decoder if name not in behind}
     if "prototype" in params:
         theta["prototype"] = params["prototype"]
     return theta, {"encoder": params["encoder"]} | ({"decoder": rest} if rest else {})

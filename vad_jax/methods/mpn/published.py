@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from vad_jax.methods.mpn.network import adapted
 from vad_jax.types import Published
 
 
 def published(config) -> Published:
-    """Where each tensor of the authors' state dict lies in our variables."""
+    """Where each tensor of the authors' state dict lies in our variables; θ's have step sizes."""
     blocks = {
         "encoder.moduleConv1": "encoder/block1",
         "encoder.moduleConv2": "encoder/block2",
@@ -30,4 +31,7 @@ def published(config) -> Published:
         values[f"{theirs}.bias"] = (f"params/{ours}/bias", "plain")
     if config.prototypes:
         values["prototype.Mheads.weight"] = ("params/prototype/kernel", "linear")
-    return Published(values, (), step_sizes=True)
+    theta = ["prototype", *(f"decoder/{part}" for part in adapted(config.plug))]
+    theta = tuple(f"params/{part}/" for part in theta)
+    step_sizes = tuple(name for name, (path, _) in values.items() if path.startswith(theta))
+    return Published(values, (), step_sizes)
