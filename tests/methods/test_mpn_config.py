@@ -154,6 +154,33 @@ def test_stages_from_the_command_line_train_and_collapse_is_said_once(
     assert any((np.asarray(leaf) != np.float32(0.01)).any() for leaf in sizes)
 
 
+def test_joint_training_goes_on_from_a_meta_trained_run_without_its_step_sizes(
+    meta_run, tmp_path, caplog
+):
+    earlier = vad_jax.load(meta_run[0])
+    config = earlier.config.copy_and_resolve_references()
+    config.stage_names, config.init_from = ("joint",), str(meta_run[0])
+    config.stages.joint.update(epochs=None, steps=1, learning_rate=1e-12)
+    config.evaluate_at_end = False
+    with caplog.at_level(logging.INFO, "vad_jax"):
+        train.train(config, tmp_path / "run")
+    said = f"Left in {meta_run[0]}, as no stage of this run uses it: state/step_size/decoder/"
+    assert said in caplog.text
+    found = vad_jax.load(tmp_path / "run").variables
+    assert found["state"] == {}
+    jax.tree.map(  # a step moves a parameter by the rate
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-11),
+        found["params"], earlier.variables["params"],
+    )  # fmt: skip
+
+
+def test_other_parameters_than_an_earlier_run_s_are_refused(meta_run, tmp_path):
+    config = vad_jax.load(meta_run[0]).config.copy_and_resolve_references()
+    config.init_from, config.prototypes = str(meta_run[0]), 0
+    with pytest.raises(ConfigError, match=r"do not fit this config: params/prototype/kernel\. "):
+        train.train(config, tmp_path / "run")
+
+
 def film(name, length):
     rng = np.random.default_rng(0)
     array = rng.integers(0, 256, (length, 16, 16, 1), dtype=np.uint8)
