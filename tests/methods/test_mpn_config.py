@@ -104,6 +104,11 @@ def test_a_stored_config_comes_back_value_for_value():
         ({"meta.steps": 0}, r"meta.steps = 0"),
         ({"meta.support": 0}, r"meta.support = 0: at least 1 window"),
         ({"meta.query": 0}, r"meta.query = 0: at least 1 window"),
+        (
+            {"meta.chunk": 0, "stages.meta.batch_size": 4},
+            r"meta.chunk = 0: from 1 to stages.meta.batch_size = 4 episodes",
+        ),
+        ({"meta.chunk": 5, "stages.meta.batch_size": 4}, r"meta.chunk = 5: from 1 to"),
         ({"meta.step_size": -1e-3}, r"meta.step_size = -0.001: not negative at the start"),
         ({"meta.step_size": 0.0, "step_size_map": "softplus"}, r"above 0 with step_size_map"),
         ({"plug": "1/3"}, r"plug = '1/3': must be one of 1/1, 1/2, 1/4, 1/8"),
@@ -114,6 +119,15 @@ def test_a_stored_config_comes_back_value_for_value():
 def test_what_cannot_work_is_refused(changes, said):
     with pytest.raises(ConfigError, match=said):
         vad_jax.create(completed(**changes))
+
+
+def test_chunks_of_episodes_are_younger_than_the_first_runs():
+    config = completed()
+    older = config.to_dict()
+    del older["meta"]["chunk"]
+    assert configs.digest(older, "data") == configs.digest(config, "data")
+    config.meta.chunk = 1
+    assert configs.digest(older, "data") != configs.digest(config, "data")
 
 
 def test_what_the_other_variant_may_have_is_not_refused():

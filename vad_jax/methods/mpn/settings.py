@@ -46,7 +46,12 @@ def defaults() -> dict[str, Any]:
             "step_size_learning_rate": number(),
             "support": 2,
             "query": 2,
+            # Less memory for more time, the same numbers but for rounding: inner steps computed
+            # again in the backward pass; so many episodes at a time and each of them again (None:
+            # all side by side). The features of all are computed at once. Several devices that
+            # share a batch send its episodes to each other where they come in chunks.
             "remat": False,
+            "chunk": config_dict.placeholder(int),
         },
         "stage_names": config_dict.placeholder(tuple),
         "stages": {"pretrain": stage(), "joint": stage(), "meta": stage()},
@@ -153,6 +158,12 @@ def check(config) -> None:
     for name in ("support", "query"):
         if config.meta[name] < 1:
             raise ConfigError(f"meta.{name} = {config.meta[name]}: at least 1 window.")
+    chunk, episodes = config.meta.chunk, config.stages.meta.batch_size
+    if chunk is not None and not 1 <= chunk <= episodes:
+        raise ConfigError(
+            f"meta.chunk = {chunk}: from 1 to stages.meta.batch_size = {episodes} episodes at a "
+            "time, or None for all side by side."
+        )
     softplus = config.step_size_map == "softplus"
     if config.meta.step_size < 0 or (softplus and config.meta.step_size == 0):
         raise ConfigError(
