@@ -4,11 +4,13 @@ import json
 import shutil
 
 import cv2
+import jax
 import numpy as np
 import pytest
 
 import vad_jax
 from vad_jax import adapt, config, evaluate, train
+from vad_jax.learning import loop
 from vad_jax.types import CheckpointError, ConfigError, DataError, TrainingError
 
 
@@ -129,6 +131,32 @@ def test_an_adapted_run_is_not_trained_on(adapted):
     stored = config.from_json((adapted[0] / "config.json").read_text())
     with pytest.raises(CheckpointError, match=r"adapted from"):
         train.train(stored, adapted[0])
+
+
+def test_a_command_that_was_interrupted_can_be_given_again(
+    adapted, meta_run, scene, tmp_path, monkeypatch
+):
+    output, keep = tmp_path / "run", loop.keep
+
+    def interrupted(*arguments, step, **options):
+        keep(*arguments, step=step + 1, **options)  # as of another run, that was trained for longer
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "keep", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            adapt.adapt(meta_run[0], scene, output, shots=4, steps=2)
+    assert (output / "checkpoints").exists()
+    with pytest.raises(CheckpointError, match="holds no run"):
+        vad_jax.load(output)
+    stored = config.from_json((meta_run[0] / "config.json").read_text())
+    with pytest.raises(CheckpointError, match="an adaptation that was interrupted"):
+        train.train(stored, output)
+    adapt.adapt(meta_run[0], scene, output, shots=4, steps=2)
+    again, whole = vad_jax.load(output), vad_jax.load(adapted[0])
+    assert again.about == whole.about
+    assert again.statistics == whole.statistics
+    jax.tree.map(np.testing.assert_array_equal, again.variables, whole.variables)
 
 
 @pytest.mark.parametrize(

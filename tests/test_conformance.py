@@ -18,7 +18,7 @@ import vad_jax
 from vad_jax import config as configs
 from vad_jax import methods
 from vad_jax.data import rows, synthetic
-from vad_jax.learning import loop, mesh, optim
+from vad_jax.learning import loop, mesh, optim, subsets
 from vad_jax.learning.checkpoint import Checkpoints
 from vad_jax.scoring import Stream, compiled, score_videos
 
@@ -110,8 +110,7 @@ def test_loss_and_gradients_are_finite_and_reach_what_is_trainable(method, varia
         assert np.isfinite(loss)
         assert all(np.isfinite(part) for part in parts.values())
         assert jax.tree.structure(state) == jax.tree.structure(begun["state"])
-        named = zip(optim.paths(gradients), jax.tree.leaves(gradients), strict=True)
-        for path, leaf in named:
+        for path, leaf in subsets.named(gradients):
             assert np.isfinite(leaf).all(), path
             if stage.trainable(path) and np.abs(leaf).max() < 1e-12:
                 assert path.endswith("bias"), f"no gradient reaches {path}"
@@ -120,8 +119,7 @@ def test_loss_and_gradients_are_finite_and_reach_what_is_trainable(method, varia
 
 def assert_a_shift_changes_nothing(stage, begun, batch, path, loss):
     """A bias in front of a BatchNorm has gradient zero because the mean takes it away."""
-    paths = optim.paths(begun["params"])
-    leaves = jax.tree.leaves(begun["params"])
+    paths, leaves = map(list, zip(*subsets.named(begun["params"]), strict=True))
     leaves[paths.index(path)] += 0.1
     params = jax.tree.unflatten(jax.tree.structure(begun["params"]), leaves)
     shifted, *_ = gradient(stage, {**begun, "params": params}, batch)

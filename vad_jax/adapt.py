@@ -138,26 +138,27 @@ def _write(detector, workdir: Path, output: Path, rest, how: dict[str, Any]) -> 
     spec = detector.method.inputs
     usable = [video for video in rest if len(windows.starts(spec, len(video), video.broken))]
     number = sum(len(windows.starts(spec, len(v), v.broken)) for v in usable)
-    if (workdir / "statistics").is_dir():
-        shutil.copytree(workdir / "statistics", output / "statistics", dirs_exist_ok=True)
     about = {"from": str(workdir), **how}
-    digest = workdirs.derive(output, detector.config, detector.about["data"], adapted=about)
-    step = detector.about["step"]
-    loop.keep(
-        detector.method, detector.config, detector.variables, output, digest=digest, step=step
-    )
-    if number >= _MEASURED:
-        loop.measure_normal(detector.method, detector.variables, usable, output, "held-out")
-        return number
-    log.warning(
-        "Only %d windows of the source are not adapted on: the statistics of normal clips, which "
-        "the protocol `online` needs, stay those of %s. Give %d windows more than --shots.",
-        number, workdir, _MEASURED,
-    )  # fmt: skip
-    for name in ("normal.npz", "normal_windows.npz"):
-        if (workdir / name).exists():
-            shutil.copyfile(workdir / name, output / name)
-    return 0
+    seen, step = detector.about["data"], detector.about["step"]
+    with workdirs.derived(output, detector.config, seen, adapted=about) as digest:
+        if (workdir / "statistics").is_dir():
+            shutil.copytree(workdir / "statistics", output / "statistics", dirs_exist_ok=True)
+        loop.keep(
+            detector.method, detector.config, detector.variables, output, digest=digest, step=step
+        )
+        if number >= _MEASURED:
+            loop.measure_normal(detector.method, detector.variables, usable, output, "held-out")
+            return number
+        log.warning(
+            "Only %d windows of the source are not adapted on: the statistics of normal clips, "
+            "which the protocol `online` needs, stay those of %s. Give %d windows more than "
+            "--shots.",
+            number, workdir, _MEASURED,
+        )  # fmt: skip
+        for name in ("normal.npz", "normal_windows.npz"):
+            if (workdir / name).exists():
+                shutil.copyfile(workdir / name, output / name)
+        return 0
 
 
 def main() -> cli.Outcome:

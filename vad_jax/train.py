@@ -67,21 +67,24 @@ def train(config, workdir: str | Path) -> dict[str, Any] | None:
 def _started(method, config):
     """The variables of the run that `init_from` names; what it has not got is made afresh.
 
+    State that this config has no place for is left behind: step sizes, say, where no stage goes on
+    learning them, and which would not fit parameters that another stage moves.
+
     Raises:
-      ConfigError: it has what this method has not, or other shapes.
+      ConfigError: it has parameters that this method has not, or other shapes.
     """
     import jax
 
     import vad_jax
-    from vad_jax.learning import optim
+    from vad_jax.learning.subsets import named
     from vad_jax.types import ConfigError
 
     fresh = jax.jit(method.init)(jax.random.key(config.seed))
-    earlier = vad_jax.load(config.init_from).variables
-    given = dict(zip(optim.paths(earlier), jax.tree.leaves(earlier), strict=True))
-    paths = optim.paths(fresh)
-    wrong = [path for path in given if path not in paths]
-    for path, leaf in zip(paths, jax.tree.leaves(fresh), strict=True):
+    given = dict(named(vad_jax.load(config.init_from).variables))
+    begun = dict(named(fresh))
+    extra = [path for path in given if path not in begun]
+    wrong = [path for path in extra if path.startswith("params/")]
+    for path, leaf in begun.items():
         if path in given and given[path].shape != leaf.shape:
             wrong.append(f"{path}, {given[path].shape} there and {leaf.shape} here")
     if wrong:
@@ -90,13 +93,17 @@ def _started(method, config):
             f"{'; '.join(wrong[:3])}{' …' if wrong[3:] else ''}. Method, width, input.channels and "
             "the like must be those of that run."
         )
-    missing = [path for path in paths if path not in given]
+    missing = [path for path in begun if path not in given]
     if missing:
-        log.info("Not in %s, so begun afresh: %s", config.init_from, ", ".join(missing[:6]))
-    leaves = [
-        given.get(path, leaf) for path, leaf in zip(paths, jax.tree.leaves(fresh), strict=True)
-    ]
+        log.info("Not in %s, so begun afresh: %s", config.init_from, _first(missing))
+    if extra:
+        log.info("Left in %s, as no stage of this run uses it: %s", config.init_from, _first(extra))
+    leaves = [given.get(path, leaf) for path, leaf in begun.items()]
     return jax.tree.unflatten(jax.tree.structure(fresh), leaves)
+
+
+def _first(paths: list[str]) -> str:
+    return ", ".join(paths[:6]) + (" …" if paths[6:] else "")
 
 
 def _frame(spec) -> tuple[int, int, int, str]:

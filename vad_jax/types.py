@@ -178,6 +178,8 @@ class Stage:
       measure: `(params, state, batch) → {name: [B]}` over normal windows at the stage's end, in
         the stage's layout, handed to the next `begin`; or None.
       remark: loss parts at the end of the first epoch → what a user should be told, or None.
+      builds_on: what it needs and does not train, in words, or None: a run that begins with it is
+        told so unless it starts from an earlier one.
     """
 
     name: str
@@ -189,6 +191,7 @@ class Stage:
     finish: Callable[[Variables], Variables] = unchanged
     measure: Callable[..., dict[str, Any]] | None = None
     remark: Callable[[Mapping[str, float]], str | None] = silent
+    builds_on: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,9 +231,9 @@ class Published(NamedTuple):
       values: their name → (our path, beginning with `params/` or `state/`; `conv`, `upsample`,
         `linear` or `plain`: the layout of its axes).
       dead: names that the published network holds and never uses.
-      step_sizes: whether the method may have a learned step size for each parameter.
+      step_sizes: names of those that may have a learned step size for each of their numbers.
     """
 
     values: dict[str, tuple[str, str]]
     dead: tuple[str, ...]
-    step_sizes: bool = False
+    step_sizes: tuple[str, ...] = ()

@@ -121,18 +121,41 @@ def test_tensors_that_do_not_fit_are_named(tensors, change, said):
     ("change", "said"),
     [
         (lambda s: s.pop("ohead.4.bias"), r"ohead\.4\.bias has no step size among those given"),
+        (
+            lambda s: [s.pop(f"ohead.{i}.weight") for i in (0, 2)],
+            r"ohead\.0\.weight \(and ohead\.2\.weight\) has no step size among those given",
+        ),
+        (
+            lambda s: [s.pop(name) for name in [*s][:6]],
+            r"ohead\.0\.weight \(and (ohead\.\d\.\w+, ){3}2 more\) has no step size among",
+        ),
         (lambda s: s.update(other=np.zeros(1)), "other has no step size"),
+        (
+            lambda s: s.update({"encoder.moduleConv1.0.bias": np.zeros(4, np.float32)}),
+            r"encoder\.moduleConv1\.0\.bias has no step size: mpn",
+        ),
         (
             lambda s: s.update({"ohead.4.bias": np.zeros((), np.float32)}),
             r"step size of ohead\.4\.bias has shape \(\), the tensor \(1,\)",
         ),
     ],
 )
-def test_step_sizes_that_do_not_fit_are_named(tensors, sizes, change, said):
+@pytest.mark.parametrize("config", [{}, META])
+def test_step_sizes_that_do_not_fit_are_named(tensors, sizes, change, said, config):
+    """Whether or not the configuration has a stage that learns them."""
     given = dict(sizes)
     change(given)
     with pytest.raises(DataError, match=said):
-        torch.variables(small_config(**META), tensors, step_size=given)
+        torch.variables(small_config(**config), tensors, step_size=given)
+
+
+@pytest.mark.parametrize("prototypes", [0, 4])
+@pytest.mark.parametrize("plug", ["1/1", "1/2", "1/4", "1/8"])
+def test_what_has_step_sizes_is_what_meta_training_learns_them_of(plug, prototypes):
+    config = small_config(plug=plug, prototypes=prototypes, **META)
+    shapes = jax.eval_shape(vad_jax.create(config).init, jax.random.key(0))["state"]["step_size"]
+    zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape), shapes)
+    assert set(mpn.published(config).step_sizes) == set(torch.tensors(config, zeros))
 
 
 def test_a_method_without_step_sizes_refuses_them(sizes):

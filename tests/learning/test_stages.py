@@ -1,5 +1,6 @@
 """A method of two stages, the second of which freezes what the first trained."""
 
+import dataclasses
 import types
 
 import jax
@@ -131,6 +132,25 @@ def test_what_a_stage_does_not_train_stays_as_it_was(run, tmp_path):
     )
     assert first["params"]["student"] == untrained
     assert first["params"]["teacher"] != METHOD.init(None)["params"]["teacher"]
+
+
+def alone(init, workdir):
+    """The stage that builds on another, without that one."""
+    second = dataclasses.replace(METHOD.stages[1], builds_on="the teacher, which it freezes")
+    method = dataclasses.replace(METHOD, stages=(second,))
+    loop.train(method, config(1), [footage()], [], workdir, digest="d", init=init)
+
+
+def test_a_stage_that_builds_on_another_says_so_where_it_comes_first(tmp_path, caplog):
+    alone(None, tmp_path / "fresh")
+    (said,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert said.startswith("Stage second comes first and builds on the teacher, which it freezes:")
+    assert "--config.init_from=WORKDIR" in said
+
+
+def test_variables_to_start_from_are_what_it_builds_on(tmp_path, caplog):
+    alone(METHOD.init(None), tmp_path)
+    assert "builds on" not in caplog.text
 
 
 def test_measurements_of_a_stage_reach_the_next_one_s_begin(run):

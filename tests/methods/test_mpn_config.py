@@ -104,6 +104,11 @@ def test_a_stored_config_comes_back_value_for_value():
         ({"meta.steps": 0}, r"meta.steps = 0"),
         ({"meta.support": 0}, r"meta.support = 0: at least 1 window"),
         ({"meta.query": 0}, r"meta.query = 0: at least 1 window"),
+        (
+            {"meta.chunk": 0, "stages.meta.batch_size": 4},
+            r"meta.chunk = 0: from 1 to stages.meta.batch_size = 4 episodes",
+        ),
+        ({"meta.chunk": 5, "stages.meta.batch_size": 4}, r"meta.chunk = 5: from 1 to"),
         ({"meta.step_size": -1e-3}, r"meta.step_size = -0.001: not negative at the start"),
         ({"meta.step_size": 0.0, "step_size_map": "softplus"}, r"above 0 with step_size_map"),
         ({"plug": "1/3"}, r"plug = '1/3': must be one of 1/1, 1/2, 1/4, 1/8"),
@@ -114,6 +119,15 @@ def test_a_stored_config_comes_back_value_for_value():
 def test_what_cannot_work_is_refused(changes, said):
     with pytest.raises(ConfigError, match=said):
         vad_jax.create(completed(**changes))
+
+
+def test_chunks_of_episodes_are_younger_than_the_first_runs():
+    config = completed()
+    older = config.to_dict()
+    del older["meta"]["chunk"]
+    assert configs.digest(older, "data") == configs.digest(config, "data")
+    config.meta.chunk = 1
+    assert configs.digest(older, "data") != configs.digest(config, "data")
 
 
 def test_what_the_other_variant_may_have_is_not_refused():
@@ -152,6 +166,33 @@ def test_stages_from_the_command_line_train_and_collapse_is_said_once(
     assert folders == {"joint", "meta"}
     sizes = jax.tree.leaves(vad_jax.load(tmp_path / "run").variables["state"]["step_size"])
     assert any((np.asarray(leaf) != np.float32(0.01)).any() for leaf in sizes)
+
+
+def test_joint_training_goes_on_from_a_meta_trained_run_without_its_step_sizes(
+    meta_run, tmp_path, caplog
+):
+    earlier = vad_jax.load(meta_run[0])
+    config = earlier.config.copy_and_resolve_references()
+    config.stage_names, config.init_from = ("joint",), str(meta_run[0])
+    config.stages.joint.update(epochs=None, steps=1, learning_rate=1e-12)
+    config.evaluate_at_end = False
+    with caplog.at_level(logging.INFO, "vad_jax"):
+        train.train(config, tmp_path / "run")
+    said = f"Left in {meta_run[0]}, as no stage of this run uses it: state/step_size/decoder/"
+    assert said in caplog.text
+    found = vad_jax.load(tmp_path / "run").variables
+    assert found["state"] == {}
+    jax.tree.map(  # a step moves a parameter by the rate
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-11),
+        found["params"], earlier.variables["params"],
+    )  # fmt: skip
+
+
+def test_other_parameters_than_an_earlier_run_s_are_refused(meta_run, tmp_path):
+    config = vad_jax.load(meta_run[0]).config.copy_and_resolve_references()
+    config.init_from, config.prototypes = str(meta_run[0]), 0
+    with pytest.raises(ConfigError, match=r"do not fit this config: params/prototype/kernel\. "):
+        train.train(config, tmp_path / "run")
 
 
 def film(name, length):

@@ -151,6 +151,11 @@ def test_the_first_stage_leaves_the_unit_alone():
     assert stage.trainable("decoder/out/kernel")
 
 
+def test_meta_training_alone_says_what_it_freezes_untrained():
+    assert "freezes" in method(stage_names=("meta",)).stages[0].builds_on
+    assert method(**META).stages[0].builds_on is None
+
+
 def test_a_share_of_the_score_belongs_to_each_part():
     frame, feature = np.array([30.0, 20.0, 25.0, 22.0]), np.array([40.0, 44.0, 46.0, 48.0])
     videos = {"psnr_frame": frame, "psnr_feature": feature}
@@ -187,25 +192,47 @@ def test_softplus_maps_step_sizes_and_begins_where_identity_does():
 
 
 @functools.cache
-def meta_gradient(**changes):
+def meta_gradient(number=2, **changes):
     stage = method(**{**META, **changes}).stages[1]
     begun = stage.begin(
         variables() if "step_size_map" not in changes else {**variables(), "state": {}}
     )
     loss = functools.partial(stage.loss, train=True)
     (total, (state, parts)), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(
-        begun["params"], begun["state"], episodes(stage.inputs), None
+        begun["params"], begun["state"], episodes(stage.inputs, number), None
     )
     jax.tree.map(np.testing.assert_array_equal, state, begun["state"])
     return jax.device_get((total, parts, gradient))
 
 
-def test_computing_steps_again_gives_the_same_numbers():
-    plain, again = meta_gradient(), meta_gradient(**{"meta.remat": True})
+@pytest.mark.parametrize(
+    ("number", "changes"),
+    [(2, {"meta.remat": True}), (2, {"meta.chunk": 1}), (3, {"meta.chunk": 2})],
+)
+def test_what_saves_memory_gives_the_same_numbers(number, changes):
+    """Steps computed again; episodes one after another; chunks of which the last is smaller."""
+    changes = {**changes, "stages.meta.batch_size": number}
+    plain, again = meta_gradient(number), meta_gradient(number, **changes)
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6 * np.abs(b).max()),
         again, plain,
     )  # fmt: skip
+
+
+def test_episodes_in_chunks_go_through_one_loop():
+    """Which without them are side by side: no loop at all with one inner step."""
+
+    def loops(**changes):
+        stage = method(**{"stages.meta.batch_size": 4, **META, **changes}).stages[1]
+        begun = stage.begin(variables())
+        example = episodes(stage.inputs, 4)
+        made = jax.make_jaxpr(functools.partial(stage.loss, train=True))(
+            begun["params"], begun["state"], example, None
+        )
+        return [e.params["length"] for e in made.eqns if e.primitive.name == "scan"]
+
+    assert loops() == []
+    assert loops(**{"meta.chunk": 2}) == [2]
 
 
 def test_softplus_enters_the_gradient_of_the_step_sizes():

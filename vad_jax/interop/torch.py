@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vad_jax import config as configs
+from vad_jax.learning.subsets import named
 from vad_jax.types import DataError, Variables
 
 _TO_OURS = {"conv": (2, 3, 1, 0), "upsample": (2, 3, 0, 1), "linear": (1, 0), "plain": None}
@@ -35,12 +36,12 @@ def variables(
       tensors: state-dict name → array in torch layout; the dtype is kept (float64 needs
         `jax_enable_x64`). Tensors that the published network never uses are left out.
       memory: items `[M, C]` for a method that has them; without them a fresh start's.
-      step_size: for a method with learned step sizes, by state-dict name: into
-        `state["step_size"]`, also where the configuration has no stage that learns them. Without
-        it, such a configuration has a fresh start's.
+      step_size: for a method with learned step sizes, by state-dict name, those of every tensor
+        that is adapted: into `state["step_size"]`, also where the configuration has no stage that
+        learns them. Without it, a configuration that has one gets a fresh start's.
 
     Raises:
-      DataError: a tensor is missing, unknown, or of the wrong shape; it is named.
+      DataError: a tensor or a step size is missing, unknown, or of the wrong shape; it is named.
     """
     config = configs.complete(config)
     source = configs.module(config.method)
@@ -57,7 +58,9 @@ def variables(
         found[path] = _ours(tensors[name], kind)
     dtype = next(iter(found.values())).dtype
     if step_size is not None:
-        _refuse(sorted(set(step_size) - set(table.values)), "has no step size", config)
+        _refuse(sorted(set(step_size) - set(table.step_sizes)), "has no step size", config)
+        missing = [name for name in table.step_sizes if name not in step_size]
+        _refuse(missing, "has no step size among those given", config)
         sizes = {}
         for name, array in step_size.items():
             path, kind = table.values[name]
@@ -67,32 +70,26 @@ def variables(
                     f"The step size of {name} has shape {np.shape(array)}, the tensor "
                     f"{np.shape(tensors[name])}: give one for each parameter."
                 )
-        if "step_size" in shapes["state"]:
-            wanted = {f"params/{path}" for path in _flat(shapes["state"]["step_size"])}
-            named = {table.values[name][0] for name in step_size}
-            missing = [name for name, (path, _) in table.values.items() if path in wanted - named]
-            _refuse(missing, "has no step size among those given", config)
         shapes["state"]["step_size"] = _nested(sizes)["state"]["step_size"]
         found |= sizes
     elif "step_size" in shapes["state"]:
         fresh = jax.jit(method.init)(jax.random.key(config.seed))["state"]["step_size"]
-        found |= {f"state/step_size/{p}": np.asarray(x, dtype) for p, x in _flat(fresh).items()}
+        found |= {f"state/step_size/{p}": np.asarray(x, dtype) for p, x in named(fresh)}
     if memory is not None:
         found["state/memory"] = np.asarray(memory, dtype)
     elif "memory" in shapes["state"]:
         initial = method.init(jax.random.key(config.seed))["state"]["memory"]
         found["state/memory"] = np.asarray(initial, dtype)
 
-    def fill(path, like):
-        path = jax.tree_util.keystr(path, simple=True, separator="/")
+    leaves = []
+    for path, like in named(shapes):
         if found[path].shape != like.shape:
             raise DataError(
                 f"{path} has shape {like.shape} in this configuration, {found[path].shape} in the "
                 "tensors. Check that task, width, channels and the like are those of the tensors."
             )
-        return jnp.asarray(found[path])
-
-    return jax.tree_util.tree_map_with_path(fill, shapes)
+        leaves.append(jnp.asarray(found[path]))
+    return jax.tree.unflatten(jax.tree.structure(shapes), leaves)
 
 
 def tensors(config, params: Any) -> dict[str, np.ndarray]:
@@ -109,7 +106,7 @@ def tensors(config, params: Any) -> dict[str, np.ndarray]:
     config = configs.complete(config)
     table = configs.module(config.method).published(config)
     whole = params if set(params) == {"params", "state"} else {"params": params}
-    flat = _flat(whole)
+    flat = dict(named(whole))
     result = {}
     for name, (path, kind) in table.values.items():
         if path in flat:
@@ -123,16 +120,8 @@ def _ours(array: Any, kind: str) -> np.ndarray:
     return np.asarray(array) if axes is None else np.asarray(array).transpose(axes)
 
 
-def _flat(tree: Any) -> dict[str, Any]:
-    """Path, like `decoder/out/kernel`, → leaf."""
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): leaf
-        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
-    }
-
-
 def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """The inverse of `_flat` for trees of dicts."""
+    """The inverse of `named` for trees of dicts."""
     tree: dict[str, Any] = {}
     for path, leaf in flat.items():
         *sections, name = path.split("/")
@@ -145,8 +134,9 @@ def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 def _refuse(names: list[str], what: str, config) -> None:
     if names:
-        more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
+        others = names[1:4] + ([f"{len(names) - 4} more"] if names[4:] else [])
+        too = f" (and {', '.join(others)})" if others else ""
         raise DataError(
-            f"{names[0]}{more} {what}: {config.method}, task {config.get('task', '-')}, width "
+            f"{names[0]}{too} {what}: {config.method}, task {config.get('task', '-')}, width "
             f"{config.width}. Check that the configuration is the one the tensors were made with."
         )

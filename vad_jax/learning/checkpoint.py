@@ -19,7 +19,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from vad_jax import files
-from vad_jax.learning import optim
+from vad_jax.learning.subsets import named
 from vad_jax.types import CheckpointError, Variables
 
 log = logging.getLogger(__name__)
@@ -212,9 +212,8 @@ def _items(kind, variables: Variables, slots: Any, *, position) -> ocp.args.Comp
 
 def _by_path(tree: Any) -> dict[str, Any]:
     """Leaves by number and path, so that their order is the tree's."""
-    leaves = jax.tree.leaves(tree)
-    named = zip(optim.paths(tree), leaves, strict=True)
-    return {f"{i:05d} {path}".replace("/", "."): leaf for i, (path, leaf) in enumerate(named)}
+    numbered = enumerate(named(tree))
+    return {f"{i:05d} {path}".replace("/", "."): leaf for i, (path, leaf) in numbered}
 
 
 def _first_line(error: Exception) -> str:

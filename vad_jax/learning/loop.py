@@ -83,6 +83,13 @@ def train(
       TrainingError: a loss that is not finite; names the step and the last good checkpoint.
       DataError: no training video is as long as a window.
     """
+    if init is None and (needed := method.stages[0].builds_on):
+        log.warning(
+            "Stage %s comes first and builds on %s: that stays as random as it begins. Give "
+            "--config.init_from=WORKDIR of a run that trained it, or name a stage that does before "
+            "it in --config.stage_names.",
+            method.stages[0].name, needed,
+        )  # fmt: skip
     variables = init or jax.jit(method.init)(jax.random.key(config.seed))
     measured = None
     for index, stage in enumerate(method.stages):

@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from vad_jax.learning.subsets import named
+
 
 def cosine_by_epoch(learning_rate: float, *, steps_per_epoch: int, steps: int) -> optax.Schedule:
     """Half a cosine from the rate to zero that moves once an epoch.
@@ -39,17 +41,11 @@ def adam(
     return optax.inject_hyperparams(optax.adam)(learning_rate=rate)
 
 
-def paths(tree: Any) -> list[str]:
-    """The path of every leaf, like `decoder/block4/conv1/kernel`, in the tree's order."""
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
-
-
 def only(
     transform: optax.GradientTransformation, trainable: Callable[[str], bool], params: Any
 ) -> optax.GradientTransformation:
     """Restricts a transformation to the trainable paths; the others stay and have no slot."""
-    chosen = [bool(trainable(path)) for path in paths(params)]
+    chosen = [bool(trainable(path)) for path, _ in named(params)]
     if all(chosen):
         return transform
     labels = jax.tree.unflatten(

@@ -100,7 +100,7 @@ def spread(step_size: Any, moving: Any) -> Any:
 
 
 def named(tree: Any) -> list[tuple[str, Any]]:
-    """(path, leaf) of every leaf.
+    """(path, leaf) of every leaf, in the tree's order.
 
     Raises:
       ValueError: two leaves have one path.

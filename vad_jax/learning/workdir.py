@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import platform
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -82,7 +83,8 @@ def claim(workdir: Path, config, training: Sequence[Frames], validation: Sequenc
     """Makes the workdir of a run, or checks that it already is this run's; returns its digest.
 
     Raises:
-      CheckpointError: it holds a run of another config or other data; the differences are named.
+      CheckpointError: it holds a run of another config or other data; the differences are named. Or
+        what an adaptation that was interrupted left.
     """
     data = {
         "identity": identity([*training, *validation]),
@@ -91,26 +93,63 @@ def claim(workdir: Path, config, training: Sequence[Frames], validation: Sequenc
     }
     if (workdir / "config.json").exists():
         _same_run(workdir, config, data)
-    return _begin(workdir, config, data)
+    elif _half_adapted(workdir):  # its checkpoint would pass for one of this run
+        raise CheckpointError(
+            f"{workdir} holds an adaptation that was interrupted: give that command again, or "
+            "another --workdir."
+        )
+    _describe(workdir, data)
+    _finish(workdir, config)
+    return digest(config, data)
 
 
-def derive(workdir: Path, config, data: dict[str, Any], *, adapted: dict[str, Any]) -> str:
-    """Makes the workdir of a run that was adapted from another; returns its digest.
+@contextlib.contextmanager
+def derived(
+    workdir: Path, config, data: dict[str, Any], *, adapted: dict[str, Any]
+) -> Iterator[str]:
+    """The workdir of a run that is adapted from another; only the end of the block makes it one.
+
+    So the same command can be given again after an error: what was left is removed first.
 
     Args:
       workdir: new.
       config, data: of the other run.
       adapted: plain values: from which run, and how.
+
+    Yields:
+      The run's digest.
     """
-    return _begin(workdir, config, {**data, "adapted": adapted})
+    if _half_adapted(workdir):
+        for left in ("checkpoints", "statistics"):  # perhaps of later steps than come now
+            shutil.rmtree(workdir / left, ignore_errors=True)
+        for left in ("normal.npz", "normal_windows.npz"):
+            (workdir / left).unlink(missing_ok=True)
+    data = {**data, "adapted": adapted}
+    _describe(workdir, data)
+    yield digest(config, data)
+    _finish(workdir, config)
 
 
-def _begin(workdir: Path, config, data: dict[str, Any]) -> str:
+def _half_adapted(workdir: Path) -> bool:
+    """Whether an adaptation into the workdir began and came to no end."""
+    if (workdir / "config.json").exists():
+        return False
+    try:
+        data = json.loads((workdir / "data.json").read_text())
+    except (OSError, ValueError):
+        return False
+    return isinstance(data, dict) and "adapted" in data
+
+
+def _describe(workdir: Path, data: dict[str, Any]) -> None:
     workdir.mkdir(parents=True, exist_ok=True)
     _write(workdir / "environment.json", json.dumps(environment(), indent=1))
     _write(workdir / "data.json", json.dumps(data, indent=1))
-    _write(workdir / "config.json", configs.to_json(config))  # last: with it the workdir is a run's
-    return digest(config, data)
+
+
+def _finish(workdir: Path, config) -> None:
+    """Writes what makes the workdir a run's."""
+    _write(workdir / "config.json", configs.to_json(config))
 
 
 def digest(config, data: dict[str, Any]) -> str:
