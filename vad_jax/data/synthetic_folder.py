@@ -14,7 +14,7 @@ import numpy as np
 from vad_jax.data.synthetic import HELD_OUT, TEST, TRAIN, SyntheticVideo, video
 from vad_jax.types import DataError
 
-SCENES = {"training": range(64), "validation": range(64, 80), "testing": range(100, 120)}
+SCENES = {"training": range(64), "validation": range(64, 80), "testing": range(100, 160)}
 
 
 class Row(NamedTuple):

@@ -27,17 +27,29 @@ def cosine_by_epoch(learning_rate: float, *, steps_per_epoch: int, steps: int) -
     return rate
 
 
+def cosine_by_step(learning_rate: float, *, steps_per_epoch: int, steps: int) -> optax.Schedule:
+    """Half a cosine from the rate to zero over all steps, however many epochs they make."""
+    del steps_per_epoch
+    return optax.cosine_decay_schedule(learning_rate, steps)
+
+
+SCHEDULES = {"cosine": cosine_by_epoch, "cosine_by_step": cosine_by_step}
+
+
 def adam(
     learning_rate: float,
-    schedule: Literal["cosine", "constant"],
+    schedule: Literal["cosine", "cosine_by_step", "constant"],
     *,
     steps_per_epoch: int,
     steps: int,
 ) -> optax.GradientTransformation:
-    """Adam (0.9, 0.999, epsilon 1e-8, no decay) whose state names the present learning rate."""
+    """Adam (0.9, 0.999, epsilon 1e-8, no decay) whose state names the present learning rate.
+
+    The schedule `cosine` moves once an epoch: over a single epoch it is constant.
+    """
     rate = learning_rate
-    if schedule == "cosine":
-        rate = cosine_by_epoch(learning_rate, steps_per_epoch=steps_per_epoch, steps=steps)
+    if schedule in SCHEDULES:
+        rate = SCHEDULES[schedule](learning_rate, steps_per_epoch=steps_per_epoch, steps=steps)
     return optax.inject_hyperparams(optax.adam)(learning_rate=rate)
 
 

@@ -68,7 +68,7 @@ CHOICES = {
     "memory.update": ("gated", "always", "never"),
     "memory.reset": ("set", "video"),
     "gate.error": ("square", "norm"),
-    "stages.train.schedule": ("cosine", "constant"),
+    "stages.train.schedule": ("constant", "cosine", "cosine_by_step"),
 }
 
 

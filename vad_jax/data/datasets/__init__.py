@@ -54,7 +54,7 @@ def open_dataset(
     Args:
       name: one of `NAMES`; the synthetic sets are written first where their folder does not exist.
         `synthetic_scenes` trains on scenes 0 to 79 (64 to 79 are there to be held out) and tests on
-        scenes 100 to 119, `synthetic_scenes_held_out` tests on 64 to 79 of the same folder.
+        scenes 100 to 159, `synthetic_scenes_held_out` tests on 64 to 79 of the same folder.
       root: the folder; for UCSD, Avenue and ShanghaiTech also one that holds it; or that set as it
         was built by `vad_jax.prepare`.
       labels: file or folder with the truth, instead of what the search would find; for Avenue

@@ -41,7 +41,9 @@ class Model:
         self.softplus = config.step_size_map == "softplus"
         self.learns_step_sizes = "meta" in config.stage_names
         self.first_step_size = config.meta.step_size
-        self.inner = {name: config.meta[name] for name in ("steps", "order", "remat", "chunk")}
+        self.inner = {
+            name: config.meta[name] for name in ("steps", "order", "remat", "unroll", "chunk")
+        }
 
     # Variables and inputs
 

@@ -51,6 +51,9 @@ def defaults() -> dict[str, Any]:
             # all side by side). The features of all are computed at once. Several devices that
             # share a batch send its episodes to each other where they come in chunks.
             "remat": False,
+            # Inner steps, and episodes if not in chunks, written out: quicker on CPUs, longer to
+            # compile.
+            "unroll": False,
             "chunk": config_dict.placeholder(int),
         },
         "stage_names": config_dict.placeholder(tuple),
@@ -69,9 +72,9 @@ CHOICES = {
     "step_size_map": ("identity", "softplus"),
     "adapt_weights": ("training", "published"),
     "meta.order": (1, 2),
-    "stages.pretrain.schedule": ("cosine", "constant"),
-    "stages.joint.schedule": ("cosine", "constant"),
-    "stages.meta.schedule": ("cosine", "constant"),
+    "stages.pretrain.schedule": ("constant", "cosine", "cosine_by_step"),
+    "stages.joint.schedule": ("constant", "cosine", "cosine_by_step"),
+    "stages.meta.schedule": ("constant", "cosine", "cosine_by_step"),
 }
 
 
