@@ -31,7 +31,7 @@ _OUTSIDE_HASH = (
 )
 
 # Keys that are younger than the first runs, at the value that means what those did.
-_YOUNGER = {"data.exclude": None, "meta.chunk": None}
+_YOUNGER = {"data.exclude": None, "meta.chunk": None, "meta.unroll": False}
 
 _CHOICES = {
     "precision": ("float32", "bfloat16"),

@@ -6,10 +6,10 @@
 
 Rows `step`: episodes, inner steps, gradient through them, Adam; PyTorch's has its features once
 and without a graph, too. Rows `inner`: our step with 1, 2 and 5 inner steps, of second and first
-order, each step computed again in the backward pass (`remat`), and with the features, which do not
-depend on θ, computed in each pass as the authors do. Rows `parts`: an adaptation and a meta-step
-beside a training step of the stage `joint`. Compiling takes 15 s a row on two cores; `inner` are
-twelve rows.
+order, each step computed again in the backward pass (`remat`), steps written out (`unroll`), and
+with the features, which do not depend on θ, computed in each pass as the authors do. Rows `parts`:
+an adaptation and a meta-step beside a training step of the stage `joint`. Compiling takes 15 s a
+row on two cores; `inner` are fifteen rows.
 """
 
 from __future__ import annotations
@@ -36,10 +36,11 @@ KINDS = ("step", "inner", "parts")
 MODES = ("eager", "channels_last")  # torch.compile takes no second derivatives
 STEPS = (1, 2, 5)
 FORMS = {  # of an inner loop → what is set
-    "order 2": {"order": 2, "remat": False},
+    "order 2": {"order": 2},
     "order 2, remat": {"order": 2, "remat": True},
-    "order 2, features each pass": {"order": 2, "remat": False},
-    "order 1": {"order": 1, "remat": False},
+    "order 2, unroll": {"order": 2, "unroll": True},
+    "order 2, features each pass": {"order": 2},
+    "order 1": {"order": 1},
 }
 COLUMNS = {
     "row": "",
@@ -99,7 +100,7 @@ def memory(config, name: str, *, keep_heap: bool) -> dict[str, float]:
 def form(config, name: str, steps: int) -> Built:
     """Our meta-step with so many inner steps, in one of `FORMS`."""
     config = config.copy_and_resolve_references()
-    config.meta.update(steps=steps, **FORMS[name])
+    config.meta.update({"steps": steps, "remat": False, "unroll": False} | FORMS[name])
     stage, variables, batch = train.start(config, index=1)
     if name.endswith("features each pass"):
         stage = forgetful(config, stage)

@@ -5,9 +5,9 @@
 
 Value and gradient of `meta_loss` with respect to initial parameters and one step size for each, of
 four 3x3 convolutions that map images to images. Arms: first order; second order; the same with
-`remat` (steps computed again), and with `chunk=1` (one episode after another). `temporary mb` is
-what the compiled program asks for beside its arguments and results, as XLA counts it. Takes some
-minutes on two cores.
+`remat` (steps computed again), `unroll` (steps and episodes written out, no loop), and `chunk=1`
+(one episode after another). `temporary mb` is what the compiled program asks for beside its
+arguments and results, as XLA counts it. Takes some minutes on two cores.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ ARMS = {
     "order 1": {"order": 1},
     "order 2": {"order": 2},
     "order 2, remat": {"order": 2, "remat": True},
+    "order 2, unroll": {"order": 2, "unroll": True},
     "order 2, chunk=1": {"order": 2, "chunk": 1},
 }
 COLUMNS = {
