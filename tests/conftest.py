@@ -5,6 +5,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import hypothesis
 import jax
 import pytest
 
@@ -12,6 +13,9 @@ from vad_jax import config as configs
 from vad_jax import train
 from vad_jax.data import synthetic_folder
 
+# How long an example takes says nothing where workers share the cores and programs are compiled.
+hypothesis.settings.register_profile("unhurried", deadline=None)
+hypothesis.settings.load_profile("unhurried")
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # Tests are many small programs: they compile fast rather than for speed.

@@ -346,19 +346,23 @@ def test_a_build_that_was_killed_while_copying_leaves_nothing(ped2, build, tmp_p
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_command_that_is_stopped_while_it_encodes_goes_on(tmp_path, number):
-    root, out = tmp_path / "raw", tmp_path / "built"
+    root = tmp_path / "raw"
     for seed in range(24):
         write(root / "testing" / f"{seed:02d}", 40, ".png", seed=seed, size=(120, 160))
-    options = [f"--root={root}", f"--out={out}", "--data=folder"]
-    command = [sys.executable, "-m", "vad_jax.prepare", *options]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     house = os.environ | {"PYTHONPATH": str(Path(vad_jax.__file__).parents[1])}
-    with subprocess.Popen(command, env=house, **pipes) as process:
-        staged = out / "vad_folder-original.staging"
-        while len(done := list(staged.glob("*.zip"))) < 2 and process.poll() is None:
-            time.sleep(0.01)
-        process.send_signal(number)
-        said = process.communicate(timeout=60)[1]
+    for attempt in range(5):  # on a busy machine the command may be done before this one looks
+        out = tmp_path / f"built{attempt}"
+        options = [f"--root={root}", f"--out={out}", "--data=folder"]
+        command = [sys.executable, "-m", "vad_jax.prepare", *options]
+        with subprocess.Popen(command, env=house, **pipes) as process:
+            staged = out / "vad_folder-original.staging"
+            while len(done := list(staged.glob("*.zip"))) < 2 and process.poll() is None:
+                time.sleep(0.01)
+            process.send_signal(number)
+            said = process.communicate(timeout=60)[1]
+        if process.returncode != 0:
+            break
     assert process.returncode == (-9 if number == signal.SIGKILL else 3)
     assert ("The same command goes on from what is saved" in said) == (number != signal.SIGKILL)
     assert all(path.exists() for path in done)

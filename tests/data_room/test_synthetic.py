@@ -202,7 +202,7 @@ def test_nothing_is_written_over(written):
 
 def test_scenes_have_two_normal_and_two_test_videos_each():
     rows = synthetic_folder.plan("scenes")
-    assert len(rows) == (64 + 16 + 20) * 4
+    assert len(rows) == (64 + 16 + 60) * 4
     assert len({(row.part, row.name) for row in rows}) == len(rows)
     with pytest.raises(DataError, match="quickstart and scenes"):
         synthetic_folder.plan("hours")
