@@ -48,7 +48,7 @@ def scenes(config):
 
 
 def scenes_meta(config):
-    """MPU: meta-training on the same scenes, after `--config.init_from=runs/mpn_scenes`."""
+    """MPU: meta-training on the same scenes, after `--config.init_from=runs/scenes`."""
     scenes(config)
     config.stage_names = ("meta",)
     config.meta.update(step_size=1e-2, step_size_learning_rate=1e-3, support=5, query=5)

@@ -664,6 +664,7 @@ def test_a_step_that_is_not_finite_stays_visible(params, support, episodes):
     ("changes", "message"),
     [
         ({"order": 3}, "order is 1 or 2, not 3"),
+        ({"chunk": 0}, "chunk is None or at least 1, not 0"),
         ({"carry_state": True}, "pass state"),
         ({"episodes": {"suport": 1}}, r"\['query', 'suport', 'support'\]; expected"),
         ({"episodes": {"mask": np.ones(3)}}, r"shape \(3,\), there are 5 episodes"),

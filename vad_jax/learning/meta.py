@@ -192,6 +192,8 @@ def meta_loss(
     """
     _only("meta", meta, ("init", "step_size"))
     _only("episodes", episodes, ("support", "query"), optional=("mask",))
+    if chunk is not None and chunk < 1:
+        raise ValueError(f"chunk is None or at least 1, not {chunk}.")
     loss = _uniform(loss, has_aux=has_aux, state=state, carry_state=carry_state)
 
     how = (steps, subset, order, remat, unroll, optimizer)
