@@ -96,7 +96,8 @@ def convolutions(function: Callable[..., Any], *arguments: Any) -> list[Convolut
     def note(call, args, kwargs, context):
         result = call(*args, **kwargs)
         module = context.module
-        if context.method_name == "__call__" and module.has_variable("params", "kernel"):
+        layer = context.method_name == "__call__" and module.has_variable("params", "kernel")
+        if layer and hasattr(args[0], "shape"):  # some modules only hold a kernel
             kernel = module.get_variable("params", "kernel")
             kind = "upsample" if "Upsample" in type(module).__name__ else "conv"
             y = jax.tree.leaves(result)[0]  # some layers hand their bias on, apart
