@@ -73,6 +73,17 @@ def test_every_k_is_scored_on_the_same_frames(found):
     assert np.flatnonzero(finite[0][0])[0] == 20
 
 
+def test_intervals_are_over_scenes_unless_all_videos_show_one(detector, test_videos):
+    videos, labels = test_videos
+    by_two = {video.name: str(i // 2) for i, video in enumerate(videos)}
+    own = shots.few_shot(detector, videos, labels, [0, 1], scenes=by_two)
+    assert own.scenes == tuple(by_two[name] for name in own.scored[0].names)
+    assert f"intervals over {len(set(own.scenes))} scenes" in shots.table({"a": own})
+    of_one = shots.few_shot(detector, videos, labels, [0, 1], scenes=dict.fromkeys(by_two, "0"))
+    assert of_one.scenes is None
+    assert "intervals over videos" in shots.table({"a": of_one})
+
+
 def test_no_shot_is_the_run_itself_on_those_frames(detector, test_videos, found):
     whole = detector.score(list(test_videos[0][0].stream()))
     few = found.scored[0].scores["online_raw"][0]

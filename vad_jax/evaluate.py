@@ -257,7 +257,7 @@ def evaluate_shots(
                 "learning_rate": learning_rate,
                 "data": dataset.name,
                 "seed": detector.config.seed,
-                "intervals_over": "scenes" if dataset.scenes else "videos",
+                "intervals_over": "scenes" if own.scenes else "videos",
             },
             "left_out": own.left_out,
             "environment": environment(),

@@ -174,6 +174,8 @@ def few_shot(
         scored[number] = _fused(detector, windows, labels)
         losses[number] = np.array(found)
     own_scenes = tuple(scenes[video.name] for video, _ in kept) if scenes else None
+    if own_scenes and len(set(own_scenes)) == 1:
+        own_scenes = None  # one scene drawn again and again is no spread: its videos are drawn
     return FewShot(scored, losses, left_out, own_scenes)
 
 
@@ -317,6 +319,7 @@ def table(runs: Mapping[str, FewShot], *, replicates: int = 2000, seed: int = 0)
     ]
     for name, found in runs.items():
         base_number, base = next(iter(found.scored.items()))
+        draw["groups"] = found.scenes
         for number, scored in found.scored.items():
             cells = []
             for protocol, metric in columns:

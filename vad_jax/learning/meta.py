@@ -81,9 +81,9 @@ def adapt(
         still has its gradient.
       remat: keep only the parameters between steps and compute each step again in the backward
         pass: less memory for large T, more time. The same numbers but for rounding.
-      unroll: write the steps out one after the other instead of as a loop: the program takes T
-        times as long to compile, and on CPUs, where XLA runs the body of a loop on one core, is
-        quicker.
+      unroll: write the steps out one after the other instead of as a loop: the program takes
+        longer to compile, the more so the more steps, and on CPUs, where XLA runs the body of a
+        loop on one core, is quicker.
       optimizer: turns gradients into updates, of which `step_size` is a factor; its state starts
         anew in each call. `optax.sgd(1.0)` is plain descent; with `optax.adam(1e-3,
         eps_root=1e-8)` take `step_size=1.0`. Without `eps_root` the derivative of Adam's root is

@@ -51,10 +51,10 @@ def defaults() -> dict[str, Any]:
             # all side by side). The features of all are computed at once. Several devices that
             # share a batch send its episodes to each other where they come in chunks.
             "remat": False,
+            "chunk": config_dict.placeholder(int),
             # Inner steps, and episodes if not in chunks, written out: quicker on CPUs, longer to
             # compile.
             "unroll": False,
-            "chunk": config_dict.placeholder(int),
         },
         "stage_names": config_dict.placeholder(tuple),
         "stages": {"pretrain": stage(), "joint": stage(), "meta": stage()},
