@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import vad_jax
-from vad_jax import evaluation, shots
+from vad_jax import evaluation, kshot, shots
 from vad_jax.data.shots import choose, spread
 from vad_jax.data.windows import frame_indices, starts
-from vad_jax.evaluate import evaluate_shots, labelled
+from vad_jax.evaluate import labelled
+from vad_jax.kshot import evaluate_shots
 from vad_jax.types import ConfigError, DataError, InputSpec
 
 SPEC = InputSpec(
@@ -33,7 +34,7 @@ def test_videos(detector):
 
 @pytest.fixture(scope="module")
 def found(detector, test_videos):
-    return shots.few_shot(detector, *test_videos, [0, 1, 3], support="first", steps=2)
+    return kshot.few_shot(detector, *test_videos, [0, 1, 3], support="first", steps=2)
 
 
 @given(st.integers(0, 60), st.integers(1, 12), st.sets(st.integers(0, 60), max_size=5))
@@ -76,12 +77,12 @@ def test_every_k_is_scored_on_the_same_frames(found):
 def test_intervals_are_over_scenes_unless_all_videos_show_one(detector, test_videos):
     videos, labels = test_videos
     by_two = {video.name: str(i // 2) for i, video in enumerate(videos)}
-    own = shots.few_shot(detector, videos, labels, [0, 1], scenes=by_two)
+    own = kshot.few_shot(detector, videos, labels, [0, 1], scenes=by_two)
     assert own.scenes == tuple(by_two[name] for name in own.scored[0].names)
-    assert f"intervals over {len(set(own.scenes))} scenes" in shots.table({"a": own})
-    of_one = shots.few_shot(detector, videos, labels, [0, 1], scenes=dict.fromkeys(by_two, "0"))
+    assert f"intervals over {len(set(own.scenes))} scenes" in kshot.table({"a": own})
+    of_one = kshot.few_shot(detector, videos, labels, [0, 1], scenes=dict.fromkeys(by_two, "0"))
     assert of_one.scenes is None
-    assert "intervals over videos" in shots.table({"a": of_one})
+    assert "intervals over videos" in kshot.table({"a": of_one})
 
 
 def test_no_shot_is_the_run_itself_on_those_frames(detector, test_videos, found):
@@ -93,7 +94,7 @@ def test_no_shot_is_the_run_itself_on_those_frames(detector, test_videos, found)
 
 def test_shots_change_scores_and_each_video_begins_anew(detector, test_videos, found):
     videos, labels = test_videos
-    alone = shots.few_shot(detector, videos[2:3], labels, [0, 1, 3], steps=2)
+    alone = kshot.few_shot(detector, videos[2:3], labels, [0, 1, 3], steps=2)
     for number in (1, 3):
         own = found.scored[number].scores["online_raw"]
         base = found.scored[0].scores["online_raw"]
@@ -135,7 +136,7 @@ def test_one_strange_window_disagrees_with_its_fellows(detector, test_videos):
 
 
 def test_figures_and_differences_are_those_of_the_evaluation(found):
-    rows = shots.figures(found, replicates=50)
+    rows = kshot.figures(found, replicates=50)
     assert list(rows) == ["0", "1", "3"]
     scored = found.scored[3]
     expected = evaluation.auc_micro(scored.labels, scored.scores["paper_raw"])
@@ -160,7 +161,7 @@ def test_a_run_without_step_sizes_is_fine_tuned_at_a_rate(detector, test_videos)
 
 def test_too_many_shots_name_the_videos(detector, test_videos):
     with pytest.raises(DataError, match=r"01: 29 windows to adapt on.*Ask for fewer"):
-        shots.few_shot(detector, *test_videos, [0, 500])
+        kshot.few_shot(detector, *test_videos, [0, 500])
 
 
 def test_evaluate_shots_writes_scores_and_figures(meta_run, capsys):

@@ -20,13 +20,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from absl import flags
 from tqdm import tqdm
 
-from vad_jax import cli, files
+from vad_jax import cli
 
 if TYPE_CHECKING:
     from vad_jax.data.datasets import Dataset
@@ -180,103 +180,6 @@ def labelled(
     return dataset, videos, evaluation.read_labels(dataset.labels, lengths, fps=rates)
 
 
-def evaluate_shots(
-    workdirs: Sequence[str | Path],
-    shots: Sequence[int],
-    *,
-    support: Literal["first", "normal"] = "first",
-    steps: int | None = None,
-    learning_rate: float | None = None,
-    data: str | None = None,
-    root: str | Path | None = None,
-    labels: str | Path | None = None,
-) -> dict[str, Any]:
-    """Adapts runs to each test video and scores the rest of it: K-shot evaluation.
-
-    Args:
-      workdirs: of finished runs; differences are from the first.
-      shots: numbers of windows that are adapted on; 0 is no adaptation.
-      support: the `first` windows of each video, or its first ones of `normal` frames, an oracle.
-      steps: of gradient; by default each run's `adapt.steps`.
-      learning_rate: fine-tune at this rate instead of by learned step sizes.
-      data: another data set than the run's (`data.name`), with `root`.
-      root, labels: as in `evaluate`.
-
-    Returns:
-      Run → what its `shots_SUPPORT.json` holds: figures for each K (`shots.figures`), losses,
-      options and `left_out`; beside it `shots_SUPPORT_K.npz` holds the scores. With `data` its
-      name stands before SUPPORT.
-
-    Raises:
-      VadError: as `evaluate`, or no video has enough windows.
-    """
-    import vad_jax
-    from vad_jax import evaluation
-    from vad_jax import shots as few
-    from vad_jax.evaluation.files import plain
-    from vad_jax.learning.workdir import environment, locked
-    from vad_jax.types import ConfigError
-
-    if not shots or min(shots) < 0 or max(shots) < 1 or len(set(shots)) < len(shots):
-        raise ConfigError(f"--shots={','.join(map(str, shots))}: different numbers, one above 0.")
-    found, results = {}, {}
-    tag = "_".join(filter(None, (data, support)))
-    for workdir in map(Path, workdirs):
-        name = workdir.resolve().name
-        if name in found:
-            raise ConfigError(f"Two workdirs are called {name}: rename one, tables name runs so.")
-        detector = vad_jax.load(workdir)
-        if data:
-            detector.config.data.name = data
-        if learning_rate is not None:
-            detector = few.with_rate(detector, learning_rate)
-        dataset, videos, truth = labelled(detector, root=root, labels=labels)
-        total = sum(map(len, videos)) * len(shots)
-        log.info(
-            "%s: %d step(s) a video, %s, on its %s windows; each K compiles first, up to a minute "
-            "or two.", name, detector.config.adapt.steps if steps is None else steps,
-            few.rule(detector), "first" if support == "first" else "first normal",
-        )  # fmt: skip
-        with tqdm(total=total, desc=f"{name}, K-shot", unit="frame", disable=None) as bar:
-            own = few.few_shot(
-                detector,
-                videos,
-                truth.values,
-                shots,
-                support=support,
-                steps=steps,
-                scenes=dataset.scenes,
-                progress=bar.update,
-            )
-        results[name] = {
-            "shots": few.figures(own),
-            "losses": {str(k): v.tolist() for k, v in own.losses.items()},
-            "options": {
-                "support": support,
-                "steps": detector.config.adapt.steps if steps is None else steps,
-                "learning_rate": learning_rate,
-                "data": dataset.name,
-                "seed": detector.config.seed,
-                "intervals_over": "scenes" if own.scenes else "videos",
-            },
-            "left_out": own.left_out,
-            "environment": environment(),
-        }
-        with locked(workdir):
-            for number, scored in own.scored.items():
-                evaluation.write_scores(workdir / f"shots_{tag}_{number}.npz", scored)
-            with files.whole(workdir / f"shots_{tag}.json") as file:
-                json.dump(plain(results[name]), file, indent=1)
-        found[name] = own
-        for line in own.left_out:
-            log.warning("Left out: %s", line)
-    if support == "normal":
-        print("Supports are chosen by the labels (--support=normal): an oracle.")
-    print(few.table(found))
-    print(f"Kept in each workdir: shots_{tag}.json, shots_{tag}_K.npz")
-    return results
-
-
 def _normal_scores(detector, workdir: str | Path):
     """The `online` scores of the run's normal videos (`evaluation.Normal`), unsmoothed.
 
@@ -418,6 +321,7 @@ _OPTIONS = {  # what is evaluated → the options that have an effect on it
 def main() -> cli.Outcome:
     from vad_jax.comparison import compare
     from vad_jax.foreign import evaluate_scores
+    from vad_jax.kshot import evaluate_shots
     from vad_jax.types import ConfigError
 
     given = flags.FLAGS

@@ -112,6 +112,27 @@ class InputSpec:
         return (self.frames - 1) * self.stride + 1
 
 
+def window_spec(settings: Any, *, frames: int, sees: tuple[int, ...], target: int) -> InputSpec:
+    """Windows whose target frame is produced from those that the network sees, and scored.
+
+    Args:
+      settings: the section `input` of a config: `height`, `width`, `channels`, `stride`, `step`.
+      frames, sees, target: as in `InputSpec`.
+    """
+    return InputSpec(
+        frames=frames,
+        sees=sees,
+        target=target,
+        scored=(target,),
+        height=settings.height,
+        width=settings.width,
+        channels=settings.channels,
+        colour="bgr" if settings.channels == 3 else "grey",
+        stride=settings.stride,
+        step=settings.step,
+    )
+
+
 class Scores(NamedTuple):
     """What a method says of a batch of windows, in the paper's own units and direction.
 

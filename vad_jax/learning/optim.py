@@ -33,7 +33,8 @@ def cosine_by_step(learning_rate: float, *, steps_per_epoch: int, steps: int) ->
     return optax.cosine_decay_schedule(learning_rate, steps)
 
 
-SCHEDULES = {"cosine": cosine_by_epoch, "cosine_by_step": cosine_by_step}
+_MOVING = {"cosine": cosine_by_epoch, "cosine_by_step": cosine_by_step}
+SCHEDULES = ("constant", *_MOVING)
 
 
 def adam(
@@ -48,8 +49,8 @@ def adam(
     The schedule `cosine` moves once an epoch: over a single epoch it is constant.
     """
     rate = learning_rate
-    if schedule in SCHEDULES:
-        rate = SCHEDULES[schedule](learning_rate, steps_per_epoch=steps_per_epoch, steps=steps)
+    if schedule != "constant":
+        rate = _MOVING[schedule](learning_rate, steps_per_epoch=steps_per_epoch, steps=steps)
     return optax.inject_hyperparams(optax.adam)(learning_rate=rate)
 
 

@@ -23,7 +23,16 @@ from vad_jax.learning import meta, optim
 from vad_jax.nets import memory, unet
 from vad_jax.nets.masked import masked_mean
 from vad_jax.nets.pixels import sees_and_target
-from vad_jax.types import ConfigError, Fusion, InputSpec, Method, Published, Scores, Stage
+from vad_jax.types import (
+    ConfigError,
+    Fusion,
+    InputSpec,
+    Method,
+    Published,
+    Scores,
+    Stage,
+    window_spec,
+)
 
 _WINDOWS = {  # frames, sees, target
     "prediction": (5, (0, 1, 2, 3), 4),
@@ -68,7 +77,7 @@ CHOICES = {
     "memory.update": ("gated", "always", "never"),
     "memory.reset": ("set", "video"),
     "gate.error": ("square", "norm"),
-    "stages.train.schedule": ("constant", "cosine", "cosine_by_step"),
+    "stages.train.schedule": optim.SCHEDULES,
 }
 
 
@@ -154,18 +163,7 @@ def _moves(config) -> bool:
 
 def _input_spec(config) -> InputSpec:
     frames, sees, target = _WINDOWS[config.task]
-    return InputSpec(
-        frames=frames,
-        sees=sees,
-        target=target,
-        scored=(target,),
-        height=config.input.height,
-        width=config.input.width,
-        channels=config.input.channels,
-        colour="bgr" if config.input.channels == 3 else "grey",
-        stride=config.input.stride,
-        step=config.input.step,
-    )
+    return window_spec(config.input, frames=frames, sees=sees, target=target)
 
 
 def _fusion(config) -> Fusion:

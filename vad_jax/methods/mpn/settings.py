@@ -7,8 +7,9 @@ from typing import Any
 
 from ml_collections import config_dict
 
+from vad_jax.learning import optim
 from vad_jax.methods.mpn.network import PLUGS
-from vad_jax.types import SEGMENTS, ConfigError, InputSpec
+from vad_jax.types import SEGMENTS, ConfigError, InputSpec, window_spec
 
 
 def defaults() -> dict[str, Any]:
@@ -72,9 +73,7 @@ CHOICES = {
     "step_size_map": ("identity", "softplus"),
     "adapt_weights": ("training", "published"),
     "meta.order": (1, 2),
-    "stages.pretrain.schedule": ("constant", "cosine", "cosine_by_step"),
-    "stages.joint.schedule": ("constant", "cosine", "cosine_by_step"),
-    "stages.meta.schedule": ("constant", "cosine", "cosine_by_step"),
+    **{f"stages.{name}.schedule": optim.SCHEDULES for name in ("pretrain", "joint", "meta")},
 }
 
 
@@ -177,15 +176,4 @@ def check(config) -> None:
 
 def input_spec(config) -> InputSpec:
     """Windows of five frames, of which the fifth is predicted from the others."""
-    return InputSpec(
-        frames=5,
-        sees=(0, 1, 2, 3),
-        target=4,
-        scored=(4,),
-        height=config.input.height,
-        width=config.input.width,
-        channels=config.input.channels,
-        colour="bgr" if config.input.channels == 3 else "grey",
-        stride=config.input.stride,
-        step=config.input.step,
-    )
+    return window_spec(config.input, frames=5, sees=(0, 1, 2, 3), target=4)
