@@ -71,16 +71,19 @@ def _started(method, config):
     learning them, and which would not fit parameters that another stage moves.
 
     Raises:
-      ConfigError: it has parameters that this method has not, or other shapes.
+      ConfigError: it has parameters that this method has not, or other shapes, or state that means
+        something else under this config (`STATE` of a method).
     """
     import jax
 
     import vad_jax
+    from vad_jax import config as configs
     from vad_jax.learning.subsets import named
     from vad_jax.types import ConfigError
 
     fresh = jax.jit(method.init)(jax.random.key(config.seed))
-    given = dict(named(vad_jax.load(config.init_from).variables))
+    earlier = vad_jax.load(config.init_from)
+    given = dict(named(earlier.variables))
     begun = dict(named(fresh))
     extra = [path for path in given if path not in begun]
     wrong = [path for path in extra if path.startswith("params/")]
@@ -93,6 +96,14 @@ def _started(method, config):
             f"{'; '.join(wrong[:3])}{' …' if wrong[3:] else ''}. Method, width, input.channels and "
             "the like must be those of that run."
         )
+    taken = [path for path in begun if path.startswith("state/") and path in given]
+    was, now = configs.flatten(earlier.config), configs.flatten(config)
+    for key in configs.module(config.method).STATE if taken else ():
+        if was[key] != now[key]:
+            raise ConfigError(
+                f"init_from={config.init_from} was trained with {key}={was[key]}, which gives "
+                f"{taken[0]} another meaning than {now[key]}: give --config.{key}={was[key]}."
+            )
     missing = [path for path in begun if path not in given]
     if missing:
         log.info("Not in %s, so begun afresh: %s", config.init_from, _first(missing))

@@ -208,6 +208,18 @@ def test_scenes_have_two_normal_and_two_test_videos_each():
         synthetic_folder.plan("hours")
 
 
+def test_scenes_that_are_missing_are_said(tmp_path):
+    names = {"training": [*range(80)], "testing": [*range(100, 120)]}  # as a release before had it
+    for part, scenes in names.items():
+        for scene in scenes:
+            folder = tmp_path / part / "frames" / f"{scene:03d}_01"
+            folder.mkdir(parents=True)
+            cv2.imwrite(str(folder / "000.png"), np.zeros((4, 4), np.uint8))
+    with pytest.raises(DataError, match=r"lacks 40 of the 140 synthetic scenes \(the first is 120"):
+        open_dataset("synthetic_scenes", tmp_path)
+    assert len(open_dataset("synthetic_scenes_held_out", tmp_path).training) == 80
+
+
 def whole(videos):
     return hashlib.sha256("".join(map(content, videos)).encode()).hexdigest()
 

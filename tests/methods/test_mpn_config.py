@@ -121,12 +121,13 @@ def test_what_cannot_work_is_refused(changes, said):
         vad_jax.create(completed(**changes))
 
 
-def test_chunks_of_episodes_are_younger_than_the_first_runs():
+@pytest.mark.parametrize(("key", "value"), [("chunk", 1), ("unroll", True)])
+def test_settings_that_are_younger_than_the_first_runs(key, value):
     config = completed()
     older = config.to_dict()
-    del older["meta"]["chunk"]
+    del older["meta"][key]
     assert configs.digest(older, "data") == configs.digest(config, "data")
-    config.meta.chunk = 1
+    config.meta[key] = value
     assert configs.digest(older, "data") != configs.digest(config, "data")
 
 
@@ -192,6 +193,14 @@ def test_other_parameters_than_an_earlier_run_s_are_refused(meta_run, tmp_path):
     config = vad_jax.load(meta_run[0]).config.copy_and_resolve_references()
     config.init_from, config.prototypes = str(meta_run[0]), 0
     with pytest.raises(ConfigError, match=r"do not fit this config: params/prototype/kernel\. "):
+        train.train(config, tmp_path / "run")
+
+
+def test_step_sizes_are_not_read_as_something_else(meta_run, tmp_path):
+    config = vad_jax.load(meta_run[0]).config.copy_and_resolve_references()
+    config.init_from, config.step_size_map = str(meta_run[0]), "softplus"
+    said = r"step_size_map=identity, which gives state/step_size/.* give --config.step_size_map=id"
+    with pytest.raises(ConfigError, match=said):
         train.train(config, tmp_path / "run")
 
 

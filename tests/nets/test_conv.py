@@ -197,6 +197,24 @@ def test_the_table_has_forms_for(geometry, channels, forms):
     assert half == (forms if doubling else (False,) * 3)
 
 
+@pytest.mark.parametrize(
+    ("size", "channels", "batch", "has"),
+    [
+        (128, (128, 64), 1, True),
+        (64, (64, 128), 1, True),
+        (128, (128, 64), 2, False),
+        (128, (128, 64), None, False),
+        (256, (64, 64), 1, False),
+        (32, (128, 128), 1, False),
+        (64, (32, 64), 1, False),
+    ],
+)
+def test_a_single_image_has_a_form_of_its_own(size, channels, batch, has):
+    geometry = Geometry((size, size), (3, 3), (1, 1), ((1, 1), (1, 1)))
+    form = lowering.value_on_cpu(geometry, *channels, jnp.float32, batch=batch)
+    assert (form is not None) == has
+
+
 def test_the_transpose_is_the_adjoint(case):
     ours, _, (x, kernel) = case
     if ours is not conv:

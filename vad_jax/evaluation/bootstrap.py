@@ -69,6 +69,9 @@ def bootstrap(
       level: share of the replicates inside.
       groups: `[V]`, which videos belong together, as those of one scene do: whole groups are drawn,
         `integers(0, G, size=(B, G))`. By default every video is drawn by itself.
+
+    Raises:
+      DataError: no videos, or not one group for each of them.
     """
     draws = _draws(len(labels), replicates, seed, groups)
     values = _replicates(*metrics.scored_frames(labels, scores), metric, draws)
@@ -92,6 +95,9 @@ def paired_bootstrap(
 
     Returns:
       The interval, with p = 2·(1 + min(#{d ≤ 0}, #{d ≥ 0})) / (B + 1), at most 1, B as kept.
+
+    Raises:
+      DataError: as `bootstrap`, or a video of two lengths.
     """
     kept_a, kept_b = common(scores_a, scores_b)
     draws = _draws(len(labels), replicates, seed, groups)

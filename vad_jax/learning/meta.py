@@ -173,7 +173,8 @@ def meta_loss(
       The meta-loss, a scalar, and the `Losses` it is made of.
 
     Raises:
-      ValueError: as `adapt`, or other keys in `meta` or `episodes`, or a mask that is not `[E]`.
+      ValueError: as `adapt`, or other keys in `meta` or `episodes`, a mask that is not `[E]`, or a
+        chunk below 1.
 
     Example:
       >>> import jax, jax.numpy as jnp

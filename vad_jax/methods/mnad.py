@@ -81,6 +81,7 @@ CHOICES = {
 }
 
 
+STATE = ()  # settings that the meaning of a run's state depends on
 EVALUATION = ("memory.update", "memory.reset", "gate", "weights.score")  # training never sees them
 
 

@@ -85,14 +85,21 @@ def xla_taps(geometry: Geometry, x: jax.Array, y: jax.Array) -> jax.Array:
 # doubling 3x3, of 128², 128 → 64, taps: thousands | 230 | 180
 #
 # Value and spread under 256 channels stay with XLA: at 128 the forms took 2 % off MNAD's step at
-# 256² and added 0.2 GB to its peak.
+# 256² and added 0.2 GB to its peak. For a single image, whose memory is small, the value does not:
+# 128², 128 → 128: 12.0 | 6.3 | 9.7; 64², 128 → 256: 7.0 | 5.3 | 4.9 (2026-11-29).
 
 
-def value_on_cpu(geometry: Geometry, inputs: int, outputs: int, dtype: Any) -> Callable | None:
-    """The form of `xla_value` that is faster on a CPU, or None."""
+def value_on_cpu(
+    geometry: Geometry, inputs: int, outputs: int, dtype: Any, *, batch: int | None = None
+) -> Callable | None:
+    """The form of `xla_value` that is faster on a CPU, or None.
+
+    `batch` is that of the image where it is known.
+    """
     if _too_coarse(dtype):
         return None
-    if _is_plain(geometry, (3, 3)) and _is_wide(inputs, outputs):
+    wide = _is_wide(inputs, outputs) or _is_live(geometry, inputs, outputs, batch)
+    if _is_plain(geometry, (3, 3)) and wide:
         return lambda x, kernel: _value_by_lines(geometry, x, kernel)
     if _is_video(geometry):
         return lambda x, kernel: _value_in_time(geometry, x, kernel)
@@ -132,6 +139,16 @@ def _is_wide(inputs, outputs):
     return min(inputs, outputs) >= 256
 
 
+def _is_live(geometry, inputs, outputs, batch):
+    """One image at a time, as a camera gives them, of 64² to 128² and 64 channels at least."""
+    return (
+        isinstance(batch, int)  # an exported function may have any
+        and batch == 1
+        and min(inputs, outputs) >= 64
+        and 2**12 <= math.prod(geometry.size) <= 2**14
+    )
+
+
 def _too_coarse(dtype) -> bool:
     """The transforms lose two bits: not for half precision, which is no speed path on a CPU."""
     return jnp.finfo(dtype).bits < 32
@@ -164,7 +181,7 @@ def _is_doubling(geometry):
 
 def value(geometry: Geometry, x: jax.Array, kernel: jax.Array) -> jax.Array:
     """`xla_value` as the table has it for this platform."""
-    ours = value_on_cpu(geometry, *kernel.shape[-2:], x.dtype)
+    ours = value_on_cpu(geometry, *kernel.shape[-2:], x.dtype, batch=x.shape[0])
     return _by_platform(ours, xla_value, geometry, x, kernel)
 
 

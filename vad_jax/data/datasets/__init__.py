@@ -108,6 +108,13 @@ def _scenes(dataset: Dataset) -> Dataset:
             f"{dataset.root} holds no scenes ({error}): name a folder that is not there yet, the "
             "synthetic scenes are written into it."
         ) from None
+    missing = {*training, *tested} - set(numbers.values())
+    if missing:
+        raise DataError(
+            f"{dataset.root} lacks {len(missing)} of the {len({*training, *tested})} synthetic "
+            f"scenes (the first is {min(missing)}): it was written by an older release, or in part."
+            " Delete it, or name a folder that is not there yet: they are written into it."
+        )
     return replace(
         dataset,
         training=tuple(s for s in dataset.training if numbers[s.name] in training),

@@ -29,10 +29,19 @@ from vad_jax.methods.mpn.adaptation import Adaptation
 from vad_jax.methods.mpn.fusion import fusion
 from vad_jax.methods.mpn.model import Model
 from vad_jax.methods.mpn.published import published
-from vad_jax.methods.mpn.settings import CHOICES, EVALUATION, check, complete, defaults
+from vad_jax.methods.mpn.settings import CHOICES, EVALUATION, STATE, check, complete, defaults
 from vad_jax.types import EpisodeSpec, Method, Stage
 
-__all__ = ["CHOICES", "EVALUATION", "Model", "complete", "create", "defaults", "published"]
+__all__ = [
+    "CHOICES",
+    "EVALUATION",
+    "STATE",
+    "Model",
+    "complete",
+    "create",
+    "defaults",
+    "published",
+]
 
 
 def create(config) -> Method:

@@ -77,6 +77,7 @@ CHOICES = {
 }
 
 
+STATE = ("step_size_map",)  # what the numbers in a run's state depend on
 EVALUATION = ("weights.score", "adapt_weights")  # training never sees them
 
 
