@@ -119,6 +119,11 @@ def test_another_method_is_fine_tuned_at_a_rate(finished_run, scene, tmp_path):
     assert vad_jax.load(tmp_path / "run").config.adapt.learning_rate == 1e-3
 
 
+def test_a_whole_data_set_is_no_footage_of_a_scene(meta_run, synthetic_root, tmp_path):
+    with pytest.raises(DataError, match=r"a whole data set.*Name it, .*training"):
+        adapt.adapt(meta_run[0], synthetic_root, tmp_path / "run", shots=3)
+
+
 def test_learned_step_sizes_outlive_fine_tuning_at_a_rate(meta_run, scene, tmp_path):
     adapt.adapt(meta_run[0], scene, tmp_path / "run", shots=3, learning_rate=1e-3)
     a, b = (

@@ -1,5 +1,6 @@
 """K-shot evaluation: the same frames for every K, none shared with the support, each anew."""
 
+import functools
 import json
 
 import jax
@@ -109,14 +110,28 @@ def test_many_supports_at_once_are_each_alone(detector, test_videos):
     videos = test_videos[0]
     spec = detector.method.inputs
     batches = [shots.support_batch(spec, v, np.array([0, 4])) for v in videos[:3]]
-    together = list(shots.adapted(detector.method, detector.variables, batches, steps=2))
+    together = list(shots.adapted(detector.method, detector.variables, batches, steps=1))
     for batch, (moved, losses) in zip(batches, together, strict=True):
         ((alone, alone_losses),) = shots.adapted(
-            detector.method, detector.variables, [batch], steps=2
+            detector.method, detector.variables, [batch], steps=1
         )
         np.testing.assert_allclose(losses, alone_losses, rtol=1e-5)
         jax.tree.map(
             lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), moved, alone
+        )
+
+
+def test_step_by_step_is_what_the_method_does_in_one(detector, test_videos):
+    videos, spec = test_videos[0], detector.method.inputs
+    batches = [shots.support_batch(spec, v, np.array([0, 4])) for v in videos[:2]]
+    whole = jax.jit(functools.partial(detector.method.adapt, steps=3))
+    found = list(shots.adapted(detector.method, detector.variables, batches, steps=3))
+    for batch, (moved, losses) in zip(batches, found, strict=True):
+        expected, expected_losses = whole(detector.variables, batch)
+        assert losses.shape == (3,)
+        np.testing.assert_allclose(losses, expected_losses, rtol=1e-5)
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), moved, expected
         )
 
 

@@ -81,6 +81,12 @@ def adapt(
         detector = few.with_rate(detector, learning_rate)
     steps = detector.config.adapt.steps if steps is None else steps
     method, spec = detector.method, detector.method.inputs
+    for part in ("training", "testing"):
+        if (Path(source).expanduser() / part).is_dir():
+            raise DataError(
+                f"{source} is a whole data set, test videos and all: what is adapted to is normal "
+                f"footage of one scene. Name it, {Path(source) / 'training'} say."
+            )
     videos = splits.decoded(sources(Path(source)), detector.config.data, spec)
     lengths, broken = [len(video) for video in videos], [video.broken for video in videos]
     chosen = spread(spec, lengths, broken, shots, support)

@@ -15,6 +15,7 @@ import numpy as np
 from vad_jax import create
 from vad_jax.data.video import resized
 from vad_jax.evaluation import assign, fuse
+from vad_jax.evaluation.fusion import mentioned
 from vad_jax.learning import checkpoint, statistics, workdir
 from vad_jax.scoring import Stream, VideoScores, score_video
 from vad_jax.types import CheckpointError, DataError, Method, Variables
@@ -207,7 +208,8 @@ def load(folder: str | Path) -> Detector:
             f"{position['step']}): give the same command again, it goes on."
         )
     parts = statistics.read(normal)
-    for name in (name for name, part in parts.items() if part["std"] == 0):
+    used = mentioned(method.fusion, "online") or parts
+    for name in (name for name, part in parts.items() if part["std"] == 0 and name in used):
         log.warning(
             "%s: the part %r is the same on all normal clips, so the protocol `online` cannot "
             "scale it and counts it as 0.", folder, name,

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from vad_jax import create
@@ -35,15 +36,20 @@ def support_batch(spec: InputSpec, video: Frames, first: np.ndarray) -> Batch:
 
 
 @functools.lru_cache(maxsize=16)
-def _adapt(method: Method, steps: int) -> Callable[..., Any]:
-    """`method.adapt` of one set of variables to many supports, under jit."""
-    return jax.jit(jax.vmap(functools.partial(method.adapt, steps=steps), in_axes=(None, 0)))
+def _adapt(method: Method, steps: int, *, shared: bool = True) -> Callable[..., Any]:
+    """`method.adapt` to many supports, of one set of variables or of each one's own, under jit."""
+    in_axes = (None if shared else 0, 0)
+    return jax.jit(jax.vmap(functools.partial(method.adapt, steps=steps), in_axes=in_axes))
 
 
 def adapted(
     method: Method, variables: Variables, supports: Sequence[Batch], *, steps: int
 ) -> Iterator[tuple[Variables, np.ndarray]]:
     """The variables adapted to each support, all from the same ones, several in one call.
+
+    Step by step, which is what `Method.adapt` does by itself in one program: on CPUs XLA runs the
+    body of a loop on one core, and convolutions side by side, whose kernels differ from the second
+    step on, several times slower than one by one; so they go one by one there.
 
     Args:
       method, variables: what is adapted.
@@ -56,13 +62,18 @@ def adapted(
     Raises:
       TrainingError: the steps lead to parameters that are not finite.
     """
-    run = _adapt(method, steps)
-    size = min(TOGETHER, len(supports))
+    apart = steps > 1 and jax.default_backend() == "cpu"
+    size = 1 if apart else min(TOGETHER, len(supports))
     for begin in range(0, len(supports), size):
         some = supports[begin : begin + size]
         filled = [*some, *[some[0]] * (size - len(some))]  # one shape, one program
         stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *filled)
-        moved, losses = jax.device_get(run(variables, stacked))
+        moved, losses = _adapt(method, min(steps, 1))(variables, stacked)
+        each = [losses]
+        for _ in range(1, steps):
+            moved, losses = _adapt(method, 1, shared=False)(moved, stacked)
+            each.append(losses)
+        moved, losses = jax.device_get((moved, jnp.concatenate(each, axis=1)))
         for i in range(len(some)):
             own = jax.tree.map(lambda leaf, i=i: leaf[i], moved)
             if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(own["params"])):

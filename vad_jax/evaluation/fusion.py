@@ -138,7 +138,7 @@ def fuse(
         for name, part in parts.items()
     }
     wanted = result or fusion.default
-    state = _State(values, statistics or {}, _mentioned(fusion, protocol) | {wanted})
+    state = _State(values, statistics or {}, mentioned(fusion, protocol) | {wanted})
     for operation in _operations(fusion, protocol, smoothed):
         name, *arguments = operation
         if name not in OPERATIONS:
@@ -186,7 +186,7 @@ def _sources(how, parts):
     return tuple(how) if isinstance(how, Mapping) else parts
 
 
-def _mentioned(fusion, protocol):
+def mentioned(fusion, protocol):
     """Parts that a `combine` may use: absent, they are left out rather than misspelt."""
     combines = _operations(fusion, protocol, True, "combine")
     return {part for _, _, how, *parts in combines for part in _sources(how, tuple(parts))}
