@@ -126,6 +126,14 @@ def assert_a_shift_changes_nothing(stage, begun, batch, path, loss):
     np.testing.assert_allclose(shifted, loss, rtol=1e-9, err_msg=path)
 
 
+def test_what_a_file_says_of_its_settings_are_settings(config):
+    module, flat = configs.module(config.method), configs.flatten(config)
+    for key in (*module.CHOICES, *module.STATE):
+        assert key in flat, key
+    for section in module.EVALUATION:
+        assert any(key == section or key.startswith(f"{section}.") for key in flat), section
+
+
 def test_jit_is_eager(method, variables):
     for stage, begun in stages(method, variables):
         batch = example(stage.inputs)

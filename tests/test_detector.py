@@ -1,6 +1,7 @@
 """A trained detector in a user's hand: files, streams and evaluation agree; adapting is local."""
 
 import dataclasses
+import shutil
 
 import cv2
 import jax
@@ -29,6 +30,17 @@ def frames(synthetic_root):
 @pytest.fixture(scope="module")
 def result(detector, frames):
     return detector.score(frames)
+
+
+def test_only_parts_that_a_score_uses_are_warned_of(finished_run, tmp_path, caplog):
+    folder = shutil.copytree(finished_run[0], tmp_path / "run")
+    with np.load(folder / "normal.npz") as file:
+        stored = dict(file)
+    for part, warned in (("updated", False), ("psnr", True)):
+        np.savez(folder / "normal.npz", **{**stored, f"{part}/std": np.float64(0)})
+        caplog.clear()
+        vad_jax.load(folder)
+        assert (f"the part '{part}' is the same on all normal clips" in caplog.text) == warned
 
 
 def test_a_frame_has_one_score_or_none(detector, frames, result):

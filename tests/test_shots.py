@@ -121,7 +121,9 @@ def test_many_supports_at_once_are_each_alone(detector, test_videos):
         )
 
 
-def test_step_by_step_is_what_the_method_does_in_one(detector, test_videos):
+@pytest.mark.parametrize("backend", ["cpu", "tpu"])  # one by one, or side by side in one program
+def test_steps_are_those_of_the_method(detector, test_videos, monkeypatch, backend):
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
     videos, spec = test_videos[0], detector.method.inputs
     batches = [shots.support_batch(spec, v, np.array([0, 4])) for v in videos[:2]]
     whole = jax.jit(functools.partial(detector.method.adapt, steps=3))

@@ -28,6 +28,12 @@ log = logging.getLogger("vad_jax.adapt")  # __name__ is `__main__` in a command
 
 _MEASURED = 20  # windows that the statistics of a scene need at least
 
+_PARTS = (  # of data sets: training and test videos
+    ("training", "testing"),
+    ("Train", "Test"),
+    ("training_videos", "testing_videos"),
+)
+
 
 def adapt(
     workdir: str | Path,
@@ -58,8 +64,8 @@ def adapt(
       windows of the rest of the source.
 
     Raises:
-      VadError: no finished run, too little footage, a support that disagrees with itself, or an
-        output that is a run already.
+      VadError: no finished run, too little footage, a whole data set in its place, a support that
+        disagrees with itself, or an output that is a run already.
     """
     import vad_jax
     from vad_jax import shots as few
@@ -81,11 +87,11 @@ def adapt(
         detector = few.with_rate(detector, learning_rate)
     steps = detector.config.adapt.steps if steps is None else steps
     method, spec = detector.method, detector.method.inputs
-    for part in ("training", "testing"):
-        if (Path(source).expanduser() / part).is_dir():
+    for training, testing in _PARTS:
+        if all((Path(source).expanduser() / part).is_dir() for part in (training, testing)):
             raise DataError(
                 f"{source} is a whole data set, test videos and all: what is adapted to is normal "
-                f"footage of one scene. Name it, {Path(source) / 'training'} say."
+                f"footage of one scene. Name it, a video under {Path(source) / training} say."
             )
     videos = splits.decoded(sources(Path(source)), detector.config.data, spec)
     lengths, broken = [len(video) for video in videos], [video.broken for video in videos]
@@ -190,7 +196,12 @@ def main() -> cli.Outcome:
         f"Adapted to {windows} in {steps}: their loss {found['loss_before']:.6g} before, "
         f"{found['loss_after']:.6g} after. {given.output}"
     )
-    if found["loss_after"] > 0.999 * found["loss_before"]:
+    if found["loss_after"] > found["loss_before"]:
+        log.warning(
+            "The steps raised the loss: give a lower --learning_rate or fewer --steps, and another "
+            "--output."
+        )
+    elif found["loss_after"] > 0.999 * found["loss_before"]:
         log.warning(
             "The steps changed next to nothing: give more of them or a higher rate, say --steps=20 "
             "--learning_rate=1e-2, and another --output."

@@ -321,7 +321,6 @@ _OPTIONS = {  # what is evaluated → the options that have an effect on it
 def main() -> cli.Outcome:
     from vad_jax.comparison import compare
     from vad_jax.foreign import evaluate_scores
-    from vad_jax.kshot import evaluate_shots
     from vad_jax.types import ConfigError
 
     given = flags.FLAGS
@@ -338,6 +337,8 @@ def main() -> cli.Outcome:
         options["data"] = options["data"] or "folder"
         return outcome(evaluate_scores(given.scores, **options))
     if kind == "shots":
+        from vad_jax.kshot import evaluate_shots
+
         found = evaluate_shots(workdirs, _numbers(given.shots), **options)
         partly = any(run["left_out"] for run in found.values())
         return cli.Outcome(found, exit_code=3 if partly else 0)

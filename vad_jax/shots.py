@@ -47,9 +47,9 @@ def adapted(
 ) -> Iterator[tuple[Variables, np.ndarray]]:
     """The variables adapted to each support, all from the same ones, several in one call.
 
-    Step by step, which is what `Method.adapt` does by itself in one program: on CPUs XLA runs the
-    body of a loop on one core, and convolutions side by side, whose kernels differ from the second
-    step on, several times slower than one by one; so they go one by one there.
+    On CPUs one support after another, step by step: XLA runs the body of a loop on one core there,
+    and convolutions side by side, whose kernels differ from the second step on, several times
+    slower than one by one.
 
     Args:
       method, variables: what is adapted.
@@ -68,9 +68,9 @@ def adapted(
         some = supports[begin : begin + size]
         filled = [*some, *[some[0]] * (size - len(some))]  # one shape, one program
         stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *filled)
-        moved, losses = _adapt(method, min(steps, 1))(variables, stacked)
+        moved, losses = _adapt(method, 1 if apart else steps)(variables, stacked)
         each = [losses]
-        for _ in range(1, steps):
+        for _ in range(1, steps if apart else 1):
             moved, losses = _adapt(method, 1, shared=False)(moved, stacked)
             each.append(losses)
         moved, losses = jax.device_get((moved, jnp.concatenate(each, axis=1)))

@@ -209,15 +209,19 @@ def test_scenes_have_two_normal_and_two_test_videos_each():
 
 
 def test_scenes_that_are_missing_are_said(tmp_path):
-    names = {"training": [*range(80)], "testing": [*range(100, 120)]}  # as a release before had it
-    for part, scenes in names.items():
-        for scene in scenes:
-            folder = tmp_path / part / "frames" / f"{scene:03d}_01"
-            folder.mkdir(parents=True)
-            cv2.imwrite(str(folder / "000.png"), np.zeros((4, 4), np.uint8))
-    with pytest.raises(DataError, match=r"lacks 40 of the 140 synthetic scenes \(the first is 120"):
+    rows = [r for r in synthetic_folder.plan("scenes") if r.scene < 120]  # an older release's
+    for row in rows:
+        folder = tmp_path / row.part / "frames" / row.name
+        folder.mkdir(parents=True)
+        cv2.imwrite(str(folder / "000.png"), np.zeros((4, 4), np.uint8))
+    held_out = open_dataset("synthetic_scenes_held_out", tmp_path)
+    assert [len(held_out.training), len(held_out.testing)] == [160, 32]
+    said = r"lacks 80 of the 280 videos of scenes \(the first is testing/120_01\)"
+    with pytest.raises(DataError, match=said):
         open_dataset("synthetic_scenes", tmp_path)
-    assert len(open_dataset("synthetic_scenes_held_out", tmp_path).training) == 80
+    (tmp_path / "testing" / "frames" / "064_02").rename(tmp_path / "elsewhere")
+    with pytest.raises(DataError, match=r"lacks 1 of the 192 .*testing/064_02"):
+        open_dataset("synthetic_scenes_held_out", tmp_path)
 
 
 def whole(videos):

@@ -67,6 +67,7 @@ CASES = {
     "one pixel": (conv, plain, later((1, 1), (3, 3), (1, 2), batch=1)),
     "large image": (conv, plain, later((64, 66), (3, 3), (2, 3))),
     "large, odd": (conv, plain, later((67, 63), (3, 3), (3, 2), batch=1)),
+    "live": (conv, plain, later((64, 64), (3, 3), (64, 64), batch=1)),
     "wide": (conv, plain, later((6, 5), (3, 3), (256, 256), batch=1)),
     "one row, wide": (conv, plain, later((1, 3), (3, 3), (256, 256), batch=1)),
     "widest": (conv, plain, later((9, 130), (3, 3), (512, 512), batch=1)),
@@ -213,6 +214,9 @@ def test_a_single_image_has_a_form_of_its_own(size, channels, batch, has):
     geometry = Geometry((size, size), (3, 3), (1, 1), ((1, 1), (1, 1)))
     form = lowering.value_on_cpu(geometry, *channels, jnp.float32, batch=batch)
     assert (form is not None) == has
+    if batch:
+        x, kernel = jnp.ones((batch, size, size, channels[0])), jnp.ones((3, 3, *channels))
+        assert ("platform_index" in str(jax.make_jaxpr(conv)(x, kernel))) == has
 
 
 def test_the_transpose_is_the_adjoint(case):

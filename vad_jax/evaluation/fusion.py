@@ -186,8 +186,8 @@ def _sources(how, parts):
     return tuple(how) if isinstance(how, Mapping) else parts
 
 
-def mentioned(fusion, protocol):
-    """Parts that a `combine` may use: absent, they are left out rather than misspelt."""
+def mentioned(fusion: Fusion, protocol: str) -> set[str]:
+    """Parts that a protocol's `combine` may use: absent, they are left out rather than misspelt."""
     combines = _operations(fusion, protocol, True, "combine")
     return {part for _, _, how, *parts in combines for part in _sources(how, tuple(parts))}
 

@@ -86,7 +86,8 @@ def xla_taps(geometry: Geometry, x: jax.Array, y: jax.Array) -> jax.Array:
 #
 # Value and spread under 256 channels stay with XLA: at 128 the forms took 2 % off MNAD's step at
 # 256² and added 0.2 GB to its peak. For a single image, whose memory is small, the value does not:
-# 128², 128 → 128: 12.0 | 6.3 | 9.7; 64², 128 → 256: 7.0 | 5.3 | 4.9 (2026-11-29).
+# 128², 64 → 128: 7.1 | 5.4 | 5.0; 128 → 128: 12.0 | 6.3 | 9.7; 64², 128 → 256: 7.0 | 5.3 | 4.9
+# (2026-11-29, bias and ReLU included).
 
 
 def value_on_cpu(
@@ -140,7 +141,10 @@ def _is_wide(inputs, outputs):
 
 
 def _is_live(geometry, inputs, outputs, batch):
-    """One image at a time, as a camera gives them, of 64² to 128² and 64 channels at least."""
+    """One image a call, as a camera gives them, of 64² to 128² and 64 channels at least.
+
+    Under `vmap` the call is one row's, so that rows side by side take this form, too.
+    """
     return (
         isinstance(batch, int)  # an exported function may have any
         and batch == 1

@@ -108,12 +108,15 @@ def _scenes(dataset: Dataset) -> Dataset:
             f"{dataset.root} holds no scenes ({error}): name a folder that is not there yet, the "
             "synthetic scenes are written into it."
         ) from None
-    missing = {*training, *tested} - set(numbers.values())
+    wanted = {"training": training, "testing": tested}
+    planned = [r for r in synthetic_folder.plan("scenes") if r.scene in wanted[r.part]]
+    present = {p: {s.name for s in getattr(dataset, p)} for p in wanted}
+    missing = [f"{r.part}/{r.name}" for r in planned if r.name not in present[r.part]]
     if missing:
         raise DataError(
-            f"{dataset.root} lacks {len(missing)} of the {len({*training, *tested})} synthetic "
-            f"scenes (the first is {min(missing)}): it was written by an older release, or in part."
-            " Delete it, or name a folder that is not there yet: they are written into it."
+            f"{dataset.root} lacks {len(missing)} of the {len(planned)} videos of scenes (the "
+            f"first is {missing[0]}): it was written by an older release, or in part. Delete it, or "
+            "name a folder that is not there yet: they are written into it."
         )
     return replace(
         dataset,

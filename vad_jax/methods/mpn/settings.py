@@ -77,7 +77,7 @@ CHOICES = {
 }
 
 
-STATE = ("step_size_map",)  # what the numbers in a run's state depend on
+STATE = ("step_size_map",)  # settings that the meaning of a run's state depends on
 EVALUATION = ("weights.score", "adapt_weights")  # training never sees them
 
 
