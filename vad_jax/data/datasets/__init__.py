@@ -115,8 +115,8 @@ def _scenes(dataset: Dataset) -> Dataset:
     if missing:
         raise DataError(
             f"{dataset.root} lacks {len(missing)} of the {len(planned)} videos of scenes (the "
-            f"first is {missing[0]}): it was written by an older release, or in part. Delete it, or "
-            "name a folder that is not there yet: they are written into it."
+            f"first is {missing[0]}): an older release wrote it, or not all of it is here. Delete "
+            "it, or name a folder that is not there yet: they are written into it."
         )
     return replace(
         dataset,
