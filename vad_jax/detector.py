@@ -104,9 +104,10 @@ class Detector:
         mask = np.ones(len(frames), bool)
         support = {"frames": frames, "mask": mask, "video": number, "frame": number}
         steps = self.config.adapt.steps if steps is None else steps
-        variables, _ = jax.jit(self.method.adapt, static_argnames="steps")(
-            self.variables, support, steps=steps
-        )
+        run, variables = jax.jit(self.method.adapt, static_argnames="steps"), self.variables
+        # XLA runs the body of a loop on one core of a CPU: there the loop is out here.
+        for number in [1] * steps if jax.default_backend() == "cpu" else [steps]:
+            variables, _ = run(variables, support, steps=number)
         return replace(self, variables=variables)
 
     def frame_parts(self, windows: VideoScores) -> dict[str, np.ndarray]:
