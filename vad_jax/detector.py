@@ -105,8 +105,7 @@ class Detector:
         support = {"frames": frames, "mask": mask, "video": number, "frame": number}
         steps = self.config.adapt.steps if steps is None else steps
         run, variables = jax.jit(self.method.adapt, static_argnames="steps"), self.variables
-        # XLA runs the body of a loop on one core of a CPU: there the loop is out here.
-        for number in [1] * steps if jax.default_backend() == "cpu" else [steps]:
+        for number in steps_by_program(steps):
             variables, _ = run(variables, support, steps=number)
         return replace(self, variables=variables)
 
@@ -181,6 +180,14 @@ class DetectorStream:
             )
             found += zip(frame.reshape(-1).tolist(), np.asarray(fused).tolist(), strict=True)
         return found
+
+
+def steps_by_program(steps: int) -> list[int]:
+    """Steps of adaptation that each call of a compiled program takes.
+
+    One on CPUs, where XLA runs the body of a loop on a single core; elsewhere all at once.
+    """
+    return [1] * steps if steps > 1 and jax.default_backend() == "cpu" else [steps]
 
 
 def load(folder: str | Path) -> Detector:

@@ -18,7 +18,7 @@ import numpy as np
 from vad_jax import create
 from vad_jax.data.frames import Frames
 from vad_jax.data.windows import frame_indices
-from vad_jax.detector import Detector
+from vad_jax.detector import Detector, steps_by_program
 from vad_jax.types import Batch, ConfigError, InputSpec, Method, TrainingError, Variables
 
 TOGETHER = 8  # videos that are adapted in one call
@@ -47,9 +47,8 @@ def adapted(
 ) -> Iterator[tuple[Variables, np.ndarray]]:
     """The variables adapted to each support, all from the same ones, several in one call.
 
-    On CPUs one support after another, step by step: XLA runs the body of a loop on one core there,
-    and convolutions side by side, whose kernels differ from the second step on, several times
-    slower than one by one.
+    Where steps go one by one (`steps_by_program`), so do supports: convolutions side by side, whose
+    kernels differ from the second step on, are several times slower on CPUs.
 
     Args:
       method, variables: what is adapted.
@@ -62,16 +61,16 @@ def adapted(
     Raises:
       TrainingError: the steps lead to parameters that are not finite.
     """
-    apart = steps > 1 and jax.default_backend() == "cpu"
-    size = 1 if apart else min(TOGETHER, len(supports))
+    first, *further = steps_by_program(steps)
+    size = 1 if further else min(TOGETHER, len(supports))
     for begin in range(0, len(supports), size):
         some = supports[begin : begin + size]
         filled = [*some, *[some[0]] * (size - len(some))]  # one shape, one program
         stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *filled)
-        moved, losses = _adapt(method, 1 if apart else steps)(variables, stacked)
+        moved, losses = _adapt(method, first)(variables, stacked)
         each = [losses]
-        for _ in range(1, steps if apart else 1):
-            moved, losses = _adapt(method, 1, shared=False)(moved, stacked)
+        for number in further:
+            moved, losses = _adapt(method, number, shared=False)(moved, stacked)
             each.append(losses)
         moved, losses = jax.device_get((moved, jnp.concatenate(each, axis=1)))
         for i in range(len(some)):
