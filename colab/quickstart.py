@@ -81,7 +81,7 @@ plt.show()
 import numpy as np
 
 import vad_jax
-from vad_jax.data import synthetic
+from vad_jax.datasets.synthetic import videos as synthetic
 
 detector = vad_jax.load("runs/colab_quickstart")
 video = synthetic.video(0, 0, synthetic.TEST, 0)

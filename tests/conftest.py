@@ -11,7 +11,7 @@ import pytest
 
 from vad_jax import config as configs
 from vad_jax import train
-from vad_jax.data import synthetic_folder
+from vad_jax.datasets.synthetic import writer as synthetic_folder
 
 # How long an example takes says nothing where workers share the cores and programs are compiled.
 hypothesis.settings.register_profile("unhurried", deadline=None)

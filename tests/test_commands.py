@@ -16,9 +16,9 @@ import pytest
 import vad_jax
 from vad_jax import config as configs
 from vad_jax import evaluation, pictures
-from vad_jax.data import splits
+from vad_jax.datasets import splits
 from vad_jax.evaluate import _normal_scores, evaluate
-from vad_jax.pictures import timeline
+from vad_jax.pictures import thumbnails as timeline
 from vad_jax.train import train
 from vad_jax.types import CheckpointError, DataError
 

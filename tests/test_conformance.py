@@ -17,7 +17,8 @@ import pytest
 import vad_jax
 from vad_jax import config as configs
 from vad_jax import methods
-from vad_jax.data import rows, synthetic
+from vad_jax.data import rows
+from vad_jax.datasets.synthetic import videos as synthetic
 from vad_jax.learning import loop, mesh, optim, subsets
 from vad_jax.learning.checkpoint import Checkpoints
 from vad_jax.scoring import Stream, compiled, score_videos

@@ -14,10 +14,11 @@ import scipy.io
 from support import films
 
 from vad_jax import prepare
-from vad_jax.data.datasets import avenue, open_dataset, published, shanghaitech, ucf_crime
-from vad_jax.data.datasets.published import Part, Published
-from vad_jax.evaluation.agreement import compare
-from vad_jax.examination import check, examine
+from vad_jax.datasets import open_dataset
+from vad_jax.datasets.raw import avenue, published, shanghaitech, ucf_crime
+from vad_jax.datasets.raw.published import Part, Published
+from vad_jax.evaluation.truth.agreement import compare
+from vad_jax.runs.examining import check, examine
 from vad_jax.types import DataError
 
 SIZE = (12, 16)

@@ -129,7 +129,7 @@ def test_options_are_given_by_name():
     assert by_place == set(BY_PLACE), "these need a `*` before them, or a reason in BY_PLACE"
 
 
-@pytest.mark.parametrize("name", ["vad_jax", "vad_jax.evaluation", "vad_jax.data.datasets"])
+@pytest.mark.parametrize("name", ["vad_jax", "vad_jax.evaluation", "vad_jax.datasets"])
 def test_all_that_is_listed_can_be_imported(name):
     module = importlib.import_module(name)
     assert len(set(module.__all__)) == len(module.__all__)

@@ -246,7 +246,7 @@ def test_the_overlay_has_every_frame_and_the_curve(workdir, tmp_path):
 
 
 def test_regions_lie_where_the_error_is(workdir):
-    from vad_jax.overlay import Regions
+    from vad_jax.pictures.overlay import Regions
     from vad_jax.types import Scores
 
     detector = vad_jax.load(workdir)
@@ -263,7 +263,7 @@ def test_regions_lie_where_the_error_is(workdir):
 
 
 def test_windows_that_share_a_frame_all_add_their_boxes():
-    from vad_jax.overlay import _in_step
+    from vad_jax.pictures.overlay import _in_step
 
     boxes = _in_step([(0, 0, ["a"]), (0, 1, ["b"]), (1, 1, ["c"]), (1, 2, ["d"]), (2, 2, ["e"])])
     assert [boxes(number) for number in range(4)] == [["a"], ["b", "c"], ["d", "e"], []]

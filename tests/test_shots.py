@@ -10,11 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import vad_jax
-from vad_jax import evaluation, kshot, shots
-from vad_jax.data.shots import choose, spread
+from vad_jax import evaluation
+from vad_jax.data.supports import choose, spread
 from vad_jax.data.windows import frame_indices, starts
 from vad_jax.evaluate import labelled
-from vad_jax.kshot import evaluate_shots
+from vad_jax.runs import adaptation as shots
+from vad_jax.runs import few_shot as kshot
+from vad_jax.runs.few_shot import evaluate_shots
 from vad_jax.types import ConfigError, DataError, InputSpec
 
 SPEC = InputSpec(

@@ -68,12 +68,12 @@ def adapt(
         disagrees with itself, or an output that is a run already.
     """
     import vad_jax
-    from vad_jax import shots as few
-    from vad_jax.data import splits
-    from vad_jax.data.folder import sources
-    from vad_jax.data.shots import spread
+    from vad_jax.data.supports import spread
     from vad_jax.data.windows import frame_indices
-    from vad_jax.learning.workdir import locked
+    from vad_jax.datasets import splits
+    from vad_jax.datasets.folder import sources
+    from vad_jax.runs import adaptation as few
+    from vad_jax.runs.workdir import locked
     from vad_jax.types import CheckpointError, ConfigError, DataError
 
     if shots < 1:
@@ -145,7 +145,7 @@ def _write(detector, workdir: Path, output: Path, rest, how: dict[str, Any]) -> 
     """The new workdir; returns how many windows of the scene its statistics rest on."""
     from vad_jax.data import windows
     from vad_jax.learning import loop
-    from vad_jax.learning import workdir as workdirs
+    from vad_jax.runs import workdir as workdirs
 
     spec = detector.method.inputs
     usable = [video for video in rest if len(windows.starts(spec, len(video), video.broken))]

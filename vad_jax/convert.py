@@ -44,11 +44,11 @@ def convert(
     """
     import vad_jax
     from vad_jax import config as configs
-    from vad_jax.data import splits
-    from vad_jax.interop import files
+    from vad_jax.datasets import splits
+    from vad_jax.interop import tensors as files
     from vad_jax.interop import torch as names
     from vad_jax.learning import loop
-    from vad_jax.learning import workdir as workdirs
+    from vad_jax.runs import workdir as workdirs
     from vad_jax.types import ConfigError
 
     config, workdir = configs.complete(config), Path(workdir)

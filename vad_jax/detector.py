@@ -16,7 +16,8 @@ from vad_jax import create
 from vad_jax.data.video import resized
 from vad_jax.evaluation import assign, fuse
 from vad_jax.evaluation.fusion import mentioned
-from vad_jax.learning import checkpoint, statistics, workdir
+from vad_jax.learning import checkpoint, statistics
+from vad_jax.runs import workdir
 from vad_jax.scoring import Stream, VideoScores, score_video
 from vad_jax.types import CheckpointError, DataError, Method, Variables
 

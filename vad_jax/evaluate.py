@@ -29,10 +29,10 @@ from tqdm import tqdm
 from vad_jax import cli
 
 if TYPE_CHECKING:
-    from vad_jax.data.datasets import Dataset
     from vad_jax.data.frames import Frames
+    from vad_jax.datasets import Dataset
     from vad_jax.detector import Detector
-    from vad_jax.evaluation.labels import Labels
+    from vad_jax.evaluation.truth.labels import Labels
 
 log = logging.getLogger("vad_jax.evaluate")  # __name__ is `__main__` in a command
 
@@ -64,7 +64,7 @@ def evaluate(
       VadError: no finished run, no test videos, no labels, labels that do not fit.
     """
     import vad_jax
-    from vad_jax.learning.workdir import locked
+    from vad_jax.runs.workdir import locked
 
     workdir = Path(workdir)
     detector = vad_jax.load(workdir)
@@ -76,11 +76,11 @@ def evaluate(
 
 def _evaluate(detector, workdir, given) -> dict[str, Any]:
     from vad_jax import evaluation, pictures
-    from vad_jax.data import splits
     from vad_jax.data.frames import identity
     from vad_jax.data.grey import grey_frames, mean_grey
-    from vad_jax.learning.workdir import environment
-    from vad_jax.maps import Maps, located_in
+    from vad_jax.datasets import splits
+    from vad_jax.runs.maps import Maps, located_in
+    from vad_jax.runs.workdir import environment
     from vad_jax.scoring import score_videos
 
     began = time.perf_counter()
@@ -157,7 +157,7 @@ def labelled(
       VadError: no data, no test videos, no labels, labels that do not fit.
     """
     from vad_jax import evaluation
-    from vad_jax.data import splits
+    from vad_jax.datasets import splits
     from vad_jax.types import DataError
 
     settings = detector.config.data.copy_and_resolve_references()
@@ -319,8 +319,8 @@ _OPTIONS = {  # what is evaluated → the options that have an effect on it
 
 
 def main() -> cli.Outcome:
-    from vad_jax.comparison import compare
-    from vad_jax.foreign import evaluate_scores
+    from vad_jax.runs.comparing import compare
+    from vad_jax.runs.external import evaluate_scores
     from vad_jax.types import ConfigError
 
     given = flags.FLAGS
@@ -337,7 +337,7 @@ def main() -> cli.Outcome:
         options["data"] = options["data"] or "folder"
         return outcome(evaluate_scores(given.scores, **options))
     if kind == "shots":
-        from vad_jax.kshot import evaluate_shots
+        from vad_jax.runs.few_shot import evaluate_shots
 
         found = evaluate_shots(workdirs, _numbers(given.shots), **options)
         partly = any(run["left_out"] for run in found.values())

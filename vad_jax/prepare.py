@@ -22,13 +22,13 @@ from absl import logging as absl_logging
 from vad_jax import cli
 
 if TYPE_CHECKING:
-    from vad_jax.data.check import Row
-    from vad_jax.examination import Examined
+    from vad_jax.datasets.check import Row
+    from vad_jax.runs.examining import Examined
 
 
 def report(found: Examined) -> str:
     """The table, what is wrong, what is to be known, and the totals, as text."""
-    from vad_jax.data.check_table import table
+    from vad_jax.datasets.check_table import table
 
     dataset, rows = found.dataset, found.rows
     lines = [f"{dataset.name}, {dataset.layout} layout: {dataset.root}", ""]
@@ -56,7 +56,7 @@ def report(found: Examined) -> str:
 
 def _absent(rows: Sequence[Row]) -> list[str]:
     """A line a split for the published videos that are not there."""
-    from vad_jax.data.folder import shown
+    from vad_jax.datasets.folder import shown
 
     lines = []
     for split in ("train", "test"):
@@ -137,7 +137,7 @@ def build(
         `out` is no place for a folder, or lies in the raw one.
     """
     from vad_jax import tfds
-    from vad_jax.data.datasets import builders
+    from vad_jax.datasets.build import builders
     from vad_jax.types import DataError
 
     dataset = found.dataset
@@ -177,7 +177,7 @@ def _check_place(out: Path, root: Path) -> None:
 
 def main() -> cli.Outcome:
     """The command: its exit code says whether all is right."""
-    from vad_jax.examination import check
+    from vad_jax.runs.examining import check
     from vad_jax.types import ConfigError
 
     given = flags.FLAGS

@@ -24,7 +24,8 @@ import numpy as np
 from absl import flags
 from tqdm import tqdm
 
-from vad_jax import cli, files
+from vad_jax import atomic as files
+from vad_jax import cli
 from vad_jax.types import CheckpointError, ConfigError, DataError
 
 log = logging.getLogger("vad_jax.score")  # __name__ is `__main__` in a command
@@ -70,8 +71,8 @@ def score(
         that cannot be written, belongs to another process, or would write over other files.
     """
     import vad_jax
-    from vad_jax.data.folder import sources
-    from vad_jax.learning.workdir import locked
+    from vad_jax.datasets.folder import sources
+    from vad_jax.runs.workdir import locked
 
     if threshold is not None and not overlay:
         raise ConfigError("--threshold is a line in the overlay: give --overlay, too.")
@@ -128,8 +129,8 @@ def _scorer(detector) -> str:
 
 def _one(detector, video, content: str, output: Path, options: Options, bar) -> dict[str, Any]:
     """Scores one video and writes its files; returns its entry in the manifest."""
-    from vad_jax import overlay
     from vad_jax.data.decoder import Decoded
+    from vad_jax.pictures import overlay
     from vad_jax.scoring import score_video
 
     spec, targets = detector.method.inputs, _targets(video, options)

@@ -27,10 +27,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from vad_jax.data.datasets import Dataset, Source, open_dataset, truths
-from vad_jax.data.datasets.builders import VideoBuilder, configs
-from vad_jax.data.datasets.ucf_crime import event_class
-from vad_jax.data.records import Known
+from vad_jax.datasets import Dataset, Source, open_dataset, truths
+from vad_jax.datasets.build.builders import VideoBuilder, configs
+from vad_jax.datasets.build.records import Known
+from vad_jax.datasets.raw.ucf_crime import event_class
 from vad_jax.types import DataError
 
 
@@ -57,7 +57,7 @@ def known(dataset: Dataset, lengths: Mapping[str, int]) -> Known:
       DataError: labels or tracks that cannot be read or do not fit the videos.
     """
     from vad_jax import evaluation
-    from vad_jax.evaluation.masks import mask_place, read_masks
+    from vad_jax.evaluation.truth.masks import mask_place, read_masks
 
     labels = {}
     if dataset.labels and lengths:

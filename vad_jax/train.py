@@ -33,9 +33,9 @@ def train(config, workdir: str | Path) -> dict[str, Any] | None:
     import vad_jax
     from vad_jax import config as configs
     from vad_jax import evaluate
-    from vad_jax.data import splits
+    from vad_jax.datasets import splits
     from vad_jax.learning import loop
-    from vad_jax.learning import workdir as workdirs
+    from vad_jax.runs import workdir as workdirs
     from vad_jax.types import ConfigError, Stopped
 
     config, workdir = configs.complete(config), Path(workdir)

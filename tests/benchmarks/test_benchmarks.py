@@ -11,7 +11,8 @@ import pytest
 
 from vad_jax import cli
 from vad_jax import config as configs
-from vad_jax.benchmarks import cases, conv, resident, score, timing, train
+from vad_jax.benchmarks import cases, conv, score, timing, train
+from vad_jax.benchmarks import peak_memory as resident
 from vad_jax.benchmarks.cases import Convolution
 from vad_jax.benchmarks.timing import OURS, Built
 from vad_jax.types import ConfigError

@@ -13,7 +13,7 @@ from support import films
 
 from vad_jax.data import decoder
 from vad_jax.data.decoder import Decoded, frame_rate, iterate
-from vad_jax.data.folder import Source
+from vad_jax.datasets.folder import Source
 from vad_jax.types import DataError
 
 
@@ -133,7 +133,7 @@ def test_the_list_of_containers_keeps_others_out(tmp_path):
     with pytest.raises(DataError, match="holds no readable frame"):
         list(Decoded(of(path), colour="bgr"))
     code = (
-        "import cv2, sys\nfrom vad_jax.data import video\nfrom vad_jax.data.folder import Source\n"
+        "import cv2, sys\nfrom vad_jax.data import video\nfrom vad_jax.data.source import Source\n"
         "from pathlib import Path\n"
         "print(len(list(video.pictures(Source('a', None, Path(sys.argv[1])), colour='bgr'))))"
     )
@@ -207,7 +207,7 @@ def test_a_child_ends_with_a_parent_that_was_killed(tmp_path):
     path = films.write(tmp_path / "a.mp4", frames=400, size=(240, 320))
     code = (
         "import sys, time\nfrom pathlib import Path\n"
-        "from vad_jax.data.decoder import Decoded\nfrom vad_jax.data.folder import Source\n"
+        "from vad_jax.data.decoder import Decoded\nfrom vad_jax.data.source import Source\n"
         "frames = iter(Decoded(Source('a', None, Path(sys.argv[1])), colour='bgr'))\n"
         "next(frames)\nprint('reads', flush=True)\ntime.sleep(60)"
     )

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from vad_jax.data import frames as store
-from vad_jax.data.folder import Source
+from vad_jax.datasets.folder import Source
 from vad_jax.types import ConfigError, DataError
 
 PED2 = Path(__file__).parents[2].parent / "shared" / "data" / "ped2"

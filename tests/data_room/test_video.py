@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 from vad_jax.data.decoder import frame_rate, iterate
-from vad_jax.data.folder import Source
 from vad_jax.data.video import MAX_PIXELS, read_image, size_of
+from vad_jax.datasets.folder import Source
 from vad_jax.types import DataError
 
 FORMATS = ("jpg", "png", "bmp", "tif")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vad_jax.evaluation import Scored
-from vad_jax.evaluation.files import SCORES
+from vad_jax.evaluation.score_files import SCORES
 
 LENGTHS = (40, 30, 50, 20)
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from vad_jax import evaluation
-from vad_jax.comparison import compare
-from vad_jax.evaluation import comparison
+from vad_jax.evaluation import compare_runs as comparison
+from vad_jax.runs.comparing import compare
 from vad_jax.types import ConfigError, DataError
 
 

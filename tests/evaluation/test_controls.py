@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from vad_jax.data.datasets import open_dataset
 from vad_jax.data.grey import grey_frames, mean_grey
+from vad_jax.datasets import open_dataset
 from vad_jax.evaluation import (
     auc_macro,
     auc_macro_padded,

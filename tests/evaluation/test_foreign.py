@@ -137,7 +137,7 @@ def test_the_command_writes_a_report_and_prints_figures(tmp_path, values, labels
 
 
 def test_a_threshold_comes_from_normal_scores(tmp_path, values, labels):
-    from vad_jax.foreign import evaluate_scores
+    from vad_jax.runs.external import evaluate_scores
 
     normal = np.random.default_rng(0).normal(size=(3, 900))
     np.savez(tmp_path / "normal.npz", **{f"n{i}": -video for i, video in enumerate(normal)})
@@ -155,7 +155,7 @@ def test_a_threshold_comes_from_normal_scores(tmp_path, values, labels):
 
 
 def test_the_controls_see_the_frames_where_they_are_given(tmp_path, finished_run, synthetic_root):
-    from vad_jax.foreign import evaluate_scores
+    from vad_jax.runs.external import evaluate_scores
 
     own = finished_run[1]
     found = evaluate_scores(
@@ -168,7 +168,7 @@ def test_the_controls_see_the_frames_where_they_are_given(tmp_path, finished_run
 
 
 def test_scores_of_other_frames_than_the_raw_ones_are_refused(tmp_path, synthetic_root):
-    from vad_jax.foreign import evaluate_scores
+    from vad_jax.runs.external import evaluate_scores
 
     folder = synthetic_root / "testing" / "frames"
     names = sorted(path.name for path in folder.iterdir())
@@ -183,7 +183,7 @@ def test_scores_of_other_frames_than_the_raw_ones_are_refused(tmp_path, syntheti
 
 
 def test_a_file_of_ours_of_other_videos_is_refused(tmp_path, scored, synthetic_root):
-    from vad_jax.foreign import evaluate_scores
+    from vad_jax.runs.external import evaluate_scores
 
     write_scores(tmp_path / "scores.npz", scored)
     np.save(tmp_path / "labels.npy", np.concatenate(scored.labels))

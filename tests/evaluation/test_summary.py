@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vad_jax.evaluation import auc_micro, controls, minmax, summarise, table
-from vad_jax.evaluation.files import PROTOCOLS, SCORES, VARIANTS
+from vad_jax.evaluation.score_files import PROTOCOLS, SCORES, VARIANTS
 from vad_jax.types import DataError, Fusion
 
 FEW = {"replicates": 100, "recomputed": 20}

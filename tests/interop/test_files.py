@@ -9,7 +9,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from vad_jax.interop.files import read, read_memory
+from vad_jax.interop.tensors import read, read_memory
 from vad_jax.types import DataError
 
 ARRAYS = {

@@ -13,7 +13,7 @@ import pytest
 import vad_jax
 from vad_jax import config as configs
 from vad_jax import evaluate, train
-from vad_jax.data import splits
+from vad_jax.datasets import splits
 from vad_jax.learning import checkpoint, loop, statistics
 from vad_jax.scoring import VideoScores
 from vad_jax.types import CheckpointError, ConfigError, DataError, Stopped, TrainingError
@@ -199,7 +199,7 @@ def test_a_workdir_has_one_process_at_a_time(run_config, finished_run):
         [
             sys.executable,
             "-c",
-            "import sys, pathlib\nfrom vad_jax.learning.workdir import locked\n"
+            "import sys, pathlib\nfrom vad_jax.runs.workdir import locked\n"
             "with locked(pathlib.Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()",
             str(finished_run[0]),
         ],

@@ -9,7 +9,8 @@ import pytest
 
 import vad_jax
 from vad_jax import config as configs
-from vad_jax.data import synthetic, windows
+from vad_jax.data import windows
+from vad_jax.datasets.synthetic import videos as synthetic
 from vad_jax.methods import mnad
 from vad_jax.nets import memory
 

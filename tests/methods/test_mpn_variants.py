@@ -10,7 +10,8 @@ from support.mpn import small_config
 
 import vad_jax
 from vad_jax import evaluation
-from vad_jax.data import rows, synthetic, windows
+from vad_jax.data import rows, windows
+from vad_jax.datasets.synthetic import videos as synthetic
 from vad_jax.methods import mpn
 
 META = {"stage_names": ("joint", "meta"), "meta.step_size": 0.02}

@@ -107,7 +107,7 @@ def survives(folder: Path, *, times: int, seed: int) -> dict[str, int]:
     Raises:
       AssertionError: it ended otherwise than the quiet run, or could not go on.
     """
-    from vad_jax.data import synthetic_folder
+    from vad_jax.datasets.synthetic import writer as synthetic_folder
 
     synthetic_folder.write(folder / "synthetic")
     for name in ("compiles", "quiet"):

@@ -26,7 +26,8 @@ from absl import flags
 import vad_jax
 from vad_jax import cli
 from vad_jax import config as configs
-from vad_jax.benchmarks import cases, peers, resident, timing, train
+from vad_jax.benchmarks import cases, peers, timing, train
+from vad_jax.benchmarks import peak_memory as resident
 from vad_jax.benchmarks.timing import OURS, Built
 from vad_jax.learning import meta
 from vad_jax.methods import mpn

@@ -22,9 +22,10 @@ import numpy as np
 from absl import flags
 
 from vad_jax import cli
-from vad_jax.data import splits, windows
+from vad_jax.data import windows
 from vad_jax.data.backends import open_feed
-from vad_jax.data.folder import Source
+from vad_jax.datasets import splits
+from vad_jax.datasets.folder import Source
 from vad_jax.types import ConfigError, DataError
 
 BACKENDS = ("tf", "resident")

@@ -26,10 +26,13 @@ from absl import flags
 import vad_jax
 from vad_jax import cli
 from vad_jax import config as configs
-from vad_jax.benchmarks import cases, peers, resident, timing
+from vad_jax.benchmarks import cases, peers, timing
+from vad_jax.benchmarks import peak_memory as resident
 from vad_jax.benchmarks.timing import OURS, Built
-from vad_jax.data import decoder, splits, synthetic_folder
-from vad_jax.data.folder import Source
+from vad_jax.data import decoder
+from vad_jax.datasets import splits
+from vad_jax.datasets.folder import Source
+from vad_jax.datasets.synthetic import writer as synthetic_folder
 from vad_jax.scoring import compiled, score_videos
 from vad_jax.types import InputSpec, Method, Variables
 

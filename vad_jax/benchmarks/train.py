@@ -20,7 +20,8 @@ from absl import flags
 import vad_jax
 from vad_jax import cli, runtime
 from vad_jax import config as configs
-from vad_jax.benchmarks import cases, peers, resident, timing
+from vad_jax.benchmarks import cases, peers, timing
+from vad_jax.benchmarks import peak_memory as resident
 from vad_jax.benchmarks.timing import OURS, Built
 from vad_jax.learning import loop, optim
 from vad_jax.learning import mesh as meshes

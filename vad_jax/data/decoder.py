@@ -26,7 +26,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vad_jax.data import video
-from vad_jax.data.folder import Source
+from vad_jax.data.source import Source
 from vad_jax.data.video import MAX_PIXELS, Colour, Unreadable, pictures, resized
 from vad_jax.types import DataError
 

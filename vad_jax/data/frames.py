@@ -26,7 +26,7 @@ import numpy as np
 from tqdm import tqdm
 
 from vad_jax.data.decoder import Decoded
-from vad_jax.data.folder import Source
+from vad_jax.data.source import Source
 from vad_jax.data.video import Colour, Unreadable
 from vad_jax.types import ConfigError, DataError
 

@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 import cv2
 import numpy as np
 
-from vad_jax.data.folder import Source
+from vad_jax.data.source import Source
 from vad_jax.types import DataError
 
 Colour = Literal["rgb", "bgr", "grey"]

@@ -17,24 +17,13 @@ from vad_jax.evaluation.calibration import (
     held_out,
     lowest_rate,
 )
-from vad_jax.evaluation.comparison import Table, comparison, comparison_tables, markdown
+from vad_jax.evaluation.compare_runs import Table, comparison, comparison_tables, markdown
 from vad_jax.evaluation.components import boxes_from_map, tracks_from_masks
 from vad_jax.evaluation.controls import best_control, control_table, controls, index_controls
 from vad_jax.evaluation.events import Events, events
-from vad_jax.evaluation.files import (
-    Scored,
-    read_controls,
-    read_metrics,
-    read_scores,
-    write_controls,
-    write_metrics,
-    write_scores,
-)
-from vad_jax.evaluation.foreign import read_foreign, read_normal
+from vad_jax.evaluation.external_scores import read_foreign, read_normal
 from vad_jax.evaluation.fusion import assign, fuse, results
-from vad_jax.evaluation.labels import Labels, read_labels
 from vad_jax.evaluation.localisation import Mapped, absent, localisation
-from vad_jax.evaluation.masks import mask_place, read_masks
 from vad_jax.evaluation.metrics import (
     Macro,
     auc_macro,
@@ -49,10 +38,21 @@ from vad_jax.evaluation.pixels import pixel_auc, pixel_auc_40
 from vad_jax.evaluation.published import Published, published_auc
 from vad_jax.evaluation.regions import RegionCriteria, region_criteria, region_draws
 from vad_jax.evaluation.report import render, render_comparison
+from vad_jax.evaluation.score_files import (
+    Scored,
+    read_controls,
+    read_metrics,
+    read_scores,
+    write_controls,
+    write_metrics,
+    write_scores,
+)
 from vad_jax.evaluation.series import backwards, minmax, smooth
 from vad_jax.evaluation.summary import summarise
 from vad_jax.evaluation.tables import mark, table
 from vad_jax.evaluation.thresholds import Normal, alarms_at, threshold_of
+from vad_jax.evaluation.truth.labels import Labels, read_labels
+from vad_jax.evaluation.truth.masks import mask_place, read_masks
 
 __all__ = [
     "BlockMaxima",

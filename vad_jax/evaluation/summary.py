@@ -15,8 +15,8 @@ import numpy as np
 from vad_jax.evaluation import metrics as frame_metrics
 from vad_jax.evaluation.bootstrap import bootstrap
 from vad_jax.evaluation.controls import best_control, control_table, controls, index_controls
-from vad_jax.evaluation.files import PROTOCOLS, VARIANTS, Scored, plain
 from vad_jax.evaluation.localisation import NAMES, absent
+from vad_jax.evaluation.score_files import PROTOCOLS, VARIANTS, Scored, plain
 from vad_jax.evaluation.series import smooth
 from vad_jax.evaluation.thresholds import SCORES, Normal, alarms_at, threshold_of
 from vad_jax.types import DataError, Fusion

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vad_jax.evaluation.controls import best_control
-from vad_jax.evaluation.files import PROTOCOLS, VARIANTS
+from vad_jax.evaluation.score_files import PROTOCOLS, VARIANTS
 
 TITLES = {
     "auc_micro": "AUC micro",

@@ -18,7 +18,7 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
-from vad_jax import files
+from vad_jax import atomic as files
 from vad_jax.learning.subsets import named
 from vad_jax.types import CheckpointError, Variables
 

@@ -21,14 +21,15 @@ import numpy as np
 import optax
 from tqdm import tqdm
 
-from vad_jax import files, runtime
+from vad_jax import atomic as files
+from vad_jax import runtime
 from vad_jax.data import rows
 from vad_jax.data.backends import open_feed
 from vad_jax.data.frames import Frames
 from vad_jax.learning import mesh as meshes
 from vad_jax.learning import optim, statistics
-from vad_jax.learning import workdir as workdirs
 from vad_jax.learning.checkpoint import Checkpoints
+from vad_jax.runs import workdir as workdirs
 from vad_jax.types import (
     CheckpointError,
     DataError,

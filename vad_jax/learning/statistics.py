@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from vad_jax import files
+from vad_jax import atomic as files
 from vad_jax.data.feed import Feed
 from vad_jax.scoring import Video, VideoScores, score_videos
 from vad_jax.types import CheckpointError, Method, Variables

@@ -13,7 +13,8 @@ import jax
 
 from vad_jax.data.frames import Frames
 from vad_jax.detector import Detector
-from vad_jax.pictures import frames, grids, memory, timeline
+from vad_jax.pictures import frames, grids, memory
+from vad_jax.pictures import thumbnails as timeline
 
 JPEG = [cv2.IMWRITE_JPEG_QUALITY, 88]
 DRAWING = ("memory",)  # kinds with lines and letters: PNG is smaller, and sharp

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from vad_jax.evaluation.events import events
-from vad_jax.evaluation.files import Scored
 from vad_jax.evaluation.report import curves
+from vad_jax.evaluation.score_files import Scored
 from vad_jax.evaluation.tables import count, duration
 from vad_jax.evaluation.thresholds import RATE_PER_HOUR, SCORES
 

@@ -11,17 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from vad_jax.evaluation.comparison import Table
+from vad_jax.evaluation.compare_runs import Table
 from vad_jax.evaluation.controls import best_control
-from vad_jax.evaluation.files import (
+from vad_jax.evaluation.published import published_auc
+from vad_jax.evaluation.report import alarms, bars, curves, timeline
+from vad_jax.evaluation.report import gallery as pictures
+from vad_jax.evaluation.score_files import (
     PROTOCOLS,
     read_controls,
     read_metrics,
     read_scores,
     write_whole,
 )
-from vad_jax.evaluation.published import published_auc
-from vad_jax.evaluation.report import alarms, bars, curves, pictures, timeline
 from vad_jax.evaluation.series import minmax
 from vad_jax.evaluation.tables import PLACES, TITLES, control_text, figure_text, shown
 

@@ -1,0 +1,141 @@
+"""The decoded videos of a run: trained on, held out, tested."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from vad_jax.data.frames import Frames, decode
+from vad_jax.datasets import NAMES, Dataset, exclusions, open_dataset
+from vad_jax.datasets.folder import Source, natural
+from vad_jax.types import ConfigError, DataError, InputSpec
+
+log = logging.getLogger(__name__)
+
+
+def find(settings) -> Dataset:
+    """The raw data that `config.data` names; what a user should see of it is logged.
+
+    Raises:
+      ConfigError: no root is given, or the set has nothing that `data.exclude` names.
+    """
+    if settings.exclude and settings.exclude not in exclusions(settings.name):
+        known = [f"{key} of {name}" for name in NAMES for key in exclusions(name)]
+        raise ConfigError(
+            f"data.exclude = {settings.exclude!r}: data.name = {settings.name!r} has no such "
+            f"frames. Known are {', '.join(known)}; otherwise leave the key unset."
+        )
+    if settings.root is None:
+        raise ConfigError("data.root is not set: give the folder with --config.data.root=FOLDER.")
+    dataset = open_dataset(
+        settings.name, settings.root, labels=settings.labels, cache=settings.cache
+    )
+    for note in dataset.notes:
+        log.warning("%s: %s", dataset.root, note)
+    if dataset.ignored:
+        log.info("%s: %d entries ignored (junk, _gt folders)", dataset.root, dataset.ignored)
+    return dataset
+
+
+def training(dataset: Dataset, settings, spec: InputSpec) -> tuple[list[Frames], list[Frames]]:
+    """The training videos and those that `data.validation` holds out, decoded.
+
+    No window of either touches a frame that `data.exclude` names.
+
+    Raises:
+      ConfigError: a held-out name that is no training video, or nothing left to train on.
+      DataError: the data set has no training part, or lacks a video of which frames are excluded.
+    """
+    if not dataset.training:
+        raise DataError(
+            f"{dataset.root} has no training part: expected a folder `training` of normal videos "
+            f"(layout found: {dataset.layout})."
+        )
+    names = [source.name for source in dataset.training]
+    unknown = sorted(set(settings.validation) - set(names))
+    if unknown:
+        raise ConfigError(
+            f"data.validation names {', '.join(unknown)}; the training videos are "
+            f"{', '.join(names)}."
+        )
+    videos = decoded(dataset.training, settings, spec)
+    if settings.exclude:
+        _check_excluded(videos, settings.exclude, exclusions(dataset.name)[settings.exclude])
+        videos = _without(videos, settings.exclude, excluded(dataset, settings))
+    held_out = [video for video in videos if video.name in settings.validation]
+    rest = [video for video in videos if video.name not in settings.validation]
+    if not rest:
+        raise ConfigError("data.validation holds out every training video: nothing is left.")
+    return rest, held_out
+
+
+def excluded(dataset: Dataset, settings) -> dict[str, frozenset[int]]:
+    """Training video → the positions that `data.exclude` leaves out; spans may outrun the video."""
+    named = exclusions(dataset.name)[settings.exclude] if settings.exclude else {}
+    spans = {natural(name): ranges for name, ranges in named.items()}
+    return {
+        source.name: frozenset(i for span in spans[natural(source.name)] for i in span)
+        for source in dataset.training
+        if natural(source.name) in spans
+    }
+
+
+def _check_excluded(
+    videos: Sequence[Frames], exclude: str, spans: Mapping[str, Sequence[range]]
+) -> None:
+    lengths = {natural(video.name): len(video) for video in videos}
+    for name, ranges in spans.items():
+        length, needed = lengths.get(natural(name), 0), max(span.start for span in ranges) + 1
+        if length < needed:
+            raise DataError(
+                f"data.exclude={exclude} leaves out frames of training video {name} from frame "
+                f"{needed} on, but {f'it has {length}' if length else 'there is no such video'}. "
+                "The frames are counted in the published videos: use those, or unset the key."
+            )
+
+
+def _without(
+    videos: Sequence[Frames], exclude: str, positions: Mapping[str, frozenset[int]]
+) -> list[Frames]:
+    """The videos, some positions of some of them left out; a span ends where its video does."""
+    found, parts = [], []
+    for video in videos:
+        gone = [i for i in positions.get(video.name, ()) if i < len(video)]
+        if gone:
+            parts.append(f"{len(gone)} of {len(video)} in {video.name}")
+        found.append(video.without(gone))
+    log.warning("data.exclude=%s leaves out frames of training: %s.", exclude, ", ".join(parts))
+    return found
+
+
+def testing(dataset: Dataset, settings, spec: InputSpec) -> list[Frames]:
+    """The test videos, decoded."""
+    return decoded(dataset.testing, settings, spec)
+
+
+def decoded(
+    sources: Sequence[Source],
+    settings,
+    spec: InputSpec,
+    *,
+    cache: Path | None = None,
+    **options: Any,
+) -> list[Frames]:
+    """Videos as `config.data` (`settings`) and a method's `spec` want them.
+
+    Args:
+      cache: another folder than `data.cache`.
+      options: for `frames.decode`.
+    """
+    return decode(
+        sources,
+        height=spec.height,
+        width=spec.width,
+        channels=spec.channels,
+        colour=spec.colour,
+        cache=cache or Path(settings.cache).expanduser(),
+        on_bad_frame=settings.on_bad_frame,
+        **options,
+    )

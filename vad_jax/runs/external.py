@@ -1,0 +1,119 @@
+"""Scores that something else made, evaluated: what `vad_jax.evaluate --scores=FILE` does."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vad_jax import cli, evaluation
+from vad_jax.data.grey import grey_frames, mean_grey
+from vad_jax.datasets import Dataset, open_dataset
+from vad_jax.datasets.folder import shown
+from vad_jax.runs.workdir import locked
+from vad_jax.types import DataError
+
+
+def evaluate_scores(
+    scores: str | Path,
+    output: str | Path,
+    *,
+    labels: str | Path | None = None,
+    data: str = "folder",
+    root: str | Path | None = None,
+    lower_is_stranger: bool = False,
+    normal_scores: str | Path | None = None,
+    false_alarms_per_hour: float | None = None,
+    fps: float | None = None,
+) -> dict[str, Any]:
+    """Evaluates scores that something else made, in any framework.
+
+    Args:
+      scores: see `evaluation.read_foreign`.
+      output: gets `scores.npz`, `metrics.json` and `report.html`.
+      labels: their file or folder; by default those found in `root`.
+      data, root: the raw test videos, for names, labels and the controls that look at pixels;
+        without them the controls are those of time and place alone.
+      lower_is_stranger: the scores fall where it is strange.
+      normal_scores: of normal videos that were not trained on, as `scores`; a threshold is
+        calibrated on them.
+      false_alarms_per_hour: of that threshold; by default 1, or the lowest rate that they reach.
+      fps: frames a second of all videos, where the data do not say.
+
+    Returns:
+      The content of `metrics.json`.
+
+    Raises:
+      VadError: scores, labels or videos that cannot be read or do not fit each other.
+    """
+    began, output = time.perf_counter(), Path(output)
+    dataset = None if root is None else open_dataset(data, root, labels=labels)
+    names = None if dataset is None else [source.name for source in dataset.testing]
+    found = evaluation.read_foreign(
+        scores,
+        labels or (dataset and dataset.labels),
+        names=names,
+        lower_is_stranger=lower_is_stranger,
+        fps=fps or (dataset and dataset.fps),
+    )
+    rate = fps or found.meta.get("fps") or (dataset and dataset.fps)
+    found = replace(found, meta=found.meta | {"fps": rate})
+    normal = None
+    if normal_scores is not None:
+        videos = evaluation.read_normal(normal_scores, lower_is_stranger=lower_is_stranger)
+        normal = evaluation.Normal(videos, "held-out")
+    given = {
+        "scores": scores,
+        "output": output,
+        "labels": labels,
+        "root": root,
+        "data": root and data,
+        "lower_is_stranger": lower_is_stranger,
+        "normal_scores": normal_scores,
+        "false_alarms_per_hour": false_alarms_per_hour,
+        "fps": fps,
+    }
+    with locked(output, "--output"):
+        if dataset is not None:
+            found = replace(found, controls=_controls(found, dataset))
+        evaluation.write_scores(output / "scores.npz", found)
+        evaluation.write_controls(output / "controls.npz", found)
+        metrics = evaluation.summarise(
+            found,
+            normal=normal,
+            rate_per_hour=false_alarms_per_hour,
+            run={
+                "command": cli.command_line("evaluate", given),
+                "seconds": round(time.perf_counter() - began, 1),
+            },
+        )
+        metrics["data"]["left_out"] = []
+        evaluation.write_metrics(output / "metrics.json", metrics)
+        report = evaluation.render(output)
+    print(evaluation.table(metrics))
+    print(f"Report: {report}")
+    return metrics
+
+
+def _controls(found: evaluation.Scored, dataset: Dataset) -> dict[str, list[np.ndarray]]:
+    """The controls of the raw frames, which must be those that were scored."""
+    if not dataset.testing:
+        raise DataError(f"{dataset.root} has no test videos: expected them in a folder `testing`.")
+    names = tuple(source.name for source in dataset.testing)
+    if names != found.names:
+        raise DataError(
+            f"{dataset.root} has the test videos {shown(names)}, but the scores are of "
+            f"{shown(found.names)}. Both hold the same videos in the same order."
+        )
+    size = next(grey_frames(dataset.testing[0])).shape
+    seen = evaluation.controls(map(grey_frames, dataset.testing), mean_grey(dataset.training, size))
+    for name, frames, labels in zip(names, seen["constant"], found.labels, strict=True):
+        if len(frames) != len(labels):
+            raise DataError(
+                f"{name} has {len(frames)} frames in {dataset.root} but {len(labels)} scores. "
+                "Scores count every frame of the raw video; a frame without one is NaN."
+            )
+    return seen
