@@ -1,5 +1,6 @@
 """Four CPU devices, no silent broadcasting between ranks; data beside the repository, if any."""
 
+import fcntl
 import os
 import subprocess
 import tempfile
@@ -10,8 +11,9 @@ import jax
 import pytest
 
 from vad_jax import config as configs
-from vad_jax import train
-from vad_jax.datasets.synthetic import writer as synthetic_folder
+from vad_jax.datasets.synthetic import write as write_synthetic
+from vad_jax.evaluation import read_metrics
+from vad_jax.runs.training import train
 
 # How long an example takes says nothing where workers share the cores and programs are compiled.
 hypothesis.settings.register_profile("unhurried", deadline=None)
@@ -61,17 +63,34 @@ def fully_optimised():
 
 
 @pytest.fixture(scope="session")
-def synthetic_root(tmp_path_factory):
-    """The synthetic set as a generic folder."""
-    return synthetic_folder.write(tmp_path_factory.mktemp("data") / "synthetic")
+def once(tmp_path_factory):
+    """A function that makes a folder once for all workers: the first one makes it, others wait."""
+    root = tmp_path_factory.getbasetemp()
+    root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+
+    def folder(name, make):
+        with (root / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (root / f"{name}.made").exists():
+                make(root / name)
+                (root / f"{name}.made").touch()
+        return root / name
+
+    return folder
 
 
-def small_input(root, tmp_path_factory):
+@pytest.fixture(scope="session")
+def synthetic_root(once):
+    """The synthetic set as a generic folder; nothing may write into it."""
+    return once("synthetic", write_synthetic)
+
+
+def small_input(root):
     """Keys of every run of seconds: the synthetic set at 16x16, width 4."""
     return {
         "data.name": "synthetic",
         "data.root": str(root),
-        "data.cache": str(tmp_path_factory.getbasetemp() / "cache"),
+        "data.cache": str(root.parent / "cache"),
         "data.validation": ("05",),
         "data.backend": "resident",
         "input.height": 16,
@@ -83,14 +102,14 @@ def small_input(root, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def run_config(synthetic_root, tmp_path_factory):
+def run_config(synthetic_root):
     """A function that makes the config of a run of seconds; keys by `section__name`."""
 
     def make(**changes):
         config = configs.defaults("mnad")
         config.update_from_flattened_dict(
             {
-                **small_input(synthetic_root, tmp_path_factory),
+                **small_input(synthetic_root),
                 "memory.items": 4,
                 "stages.train.epochs": 2,
                 "stages.train.batch_size": 5,  # on one of the four devices: compiles faster
@@ -105,20 +124,19 @@ def run_config(synthetic_root, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def finished_run(run_config, tmp_path_factory):
-    """The workdir of a small run, trained and evaluated, and the metrics it gave."""
-    workdir = tmp_path_factory.mktemp("runs") / "finished"
-    metrics = train.train(run_config(), workdir)
-    return workdir, metrics
+def finished_run(run_config, once):
+    """The workdir of a small run, trained and evaluated, and its metrics; nothing may change it."""
+    workdir = once("finished", lambda folder: train(run_config(), folder))
+    return workdir, read_metrics(workdir / "metrics.json")
 
 
 @pytest.fixture(scope="session")
-def meta_run(synthetic_root, tmp_path_factory):
-    """The workdir of a small MPN with all three stages, and the metrics it gave."""
+def meta_run(synthetic_root, once):
+    """The workdir of a small MPN with all three stages, and its metrics; nothing may change it."""
     config = configs.defaults("mpn")
     config.update_from_flattened_dict(
         {
-            **small_input(synthetic_root, tmp_path_factory),
+            **small_input(synthetic_root),
             "prototypes": 4,
             "stage_names": ("pretrain", "joint", "meta"),
             "meta.step_size": 1e-2,
@@ -127,8 +145,8 @@ def meta_run(synthetic_root, tmp_path_factory):
     )
     for name in ("pretrain", "joint", "meta"):
         config.stages[name].update(epochs=1, batch_size=5, learning_rate=1e-3)
-    workdir = tmp_path_factory.mktemp("runs") / "meta"
-    return workdir, train.train(config, workdir)
+    workdir = once("meta", lambda folder: train(config, folder))
+    return workdir, read_metrics(workdir / "metrics.json")
 
 
 @pytest.fixture

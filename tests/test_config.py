@@ -3,14 +3,15 @@
 import importlib.util
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import pytest
 
 import vad_jax
-from vad_jax import cli
 from vad_jax import config as configs
-from vad_jax.types import ConfigError
+from vad_jax import config_files
+from vad_jax.types import ConfigError, Key
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
@@ -33,7 +34,7 @@ def config():
 def overridden(**values):
     """The flat config after `--config.KEY=VALUE`; keys by `section__name`."""
     config = configs.defaults("mnad")
-    cli.override(config, {key.replace("__", "."): text for key, text in values.items()})
+    config_files.override(config, {key.replace("__", "."): text for key, text in values.items()})
     return configs.flatten(config)
 
 
@@ -48,14 +49,14 @@ def completed(**changes):
 
 def test_an_unknown_key_names_the_nearest(config):
     with pytest.raises(ConfigError, match=r"no config key 'input.heigth'.*mean.*input.height"):
-        cli.override(config, {"input.heigth": "64"})
+        config_files.override(config, {"input.heigth": "64"})
     with pytest.raises((AttributeError, KeyError), match=r"[Dd]id you mean.*width"):
         config.widht = 3
 
 
 def test_a_section_is_no_key(config):
     with pytest.raises(ConfigError, match="no config key 'memory'"):
-        cli.override(config, {"memory": "0"})
+        config_files.override(config, {"memory": "0"})
 
 
 @pytest.mark.parametrize(
@@ -74,7 +75,7 @@ def test_a_section_is_no_key(config):
 )
 def test_a_value_of_the_wrong_type_names_key_value_and_type(config, key, text, kind):
     with pytest.raises(ConfigError, match=rf"{key}='{text}'.*type {kind}".replace("(1, 2)", ".*")):
-        cli.override(config, {key: text})
+        config_files.override(config, {key: text})
 
 
 @pytest.mark.parametrize("value", [2.5, "8"])
@@ -130,13 +131,13 @@ def test_an_unknown_preset_lists_those_there_are():
 
 def test_a_preset_of_a_file_without_presets_is_refused():
     with pytest.raises(ConfigError, match=r"quickstart.py has no presets"):
-        cli.config_of(f"{CONFIGS / 'quickstart.py'}:tiny")
+        config_files.config_of(f"{CONFIGS / 'quickstart.py'}:tiny")
 
 
 def test_a_file_without_get_config_is_no_config_file(tmp_path):
     (tmp_path / "empty.py").write_text("")
     with pytest.raises(ConfigError, match=r"empty.py has no function `get_config`"):
-        cli.config_of(str(tmp_path / "empty.py"))
+        config_files.config_of(str(tmp_path / "empty.py"))
 
 
 @pytest.mark.parametrize("use", [configs.defaults, configs.module])
@@ -157,6 +158,7 @@ def test_an_unknown_method_is_named(use):
         ("stages.train.schedule", "linear"),
         ("data.backend", "torch"),
         ("data.on_bad_frame", "ignore"),
+        ("data.videos", "abnormal"),
     ],
 )
 def test_a_value_outside_its_choices_names_them(key, value):
@@ -181,9 +183,22 @@ def test_what_counts_must_be_positive(key, value):
         completed(**{key: value})
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("seed", -1, "at least 0"),
+        ("weights.score", 1.5, "at least 0 and at most 1"),
+        ("weights.score", float("nan"), "at least 0 and at most 1"),
+    ],
+)
+def test_a_value_outside_its_bounds_names_them(key, value, said):
+    with pytest.raises(ConfigError, match=rf"{key} = {value}: must be finite and {said}\."):
+        completed(**{key: value})
+
+
 @pytest.mark.parametrize("key", ["width", "task", "evaluate_at_end", "input.stride", "margin"])
 def test_only_a_key_that_may_be_empty_is_none(config, key):
-    cli.override(config, {key: "None"})
+    config_files.override(config, {key: "None"})
     with pytest.raises(ConfigError, match=rf"{key} = None: it needs a value, like its default"):
         configs.complete(config)
 
@@ -277,6 +292,24 @@ def test_a_stored_config_of_another_version_is_refused(config, change):
         configs.from_json(json.dumps(stored))
 
 
+def test_a_key_of_a_newer_version_is_named(config):
+    stored = json.loads(configs.to_json(config))
+    stored["memory"]["forget"] = 0.1
+    said = r"the key 'memory.forget', .* does not know: the run may be of a newer"
+    with pytest.raises(ConfigError, match=said):
+        configs.from_json(json.dumps(stored))
+
+
+def test_a_key_that_is_younger_than_a_stored_config_means_what_the_run_did(config):
+    stored = json.loads(configs.to_json(config))
+    for key in ("videos", "exclude"):
+        del stored["data"][key]
+    back = configs.from_json(json.dumps(stored))
+    assert (config.data.videos, back.data.videos) == ("normal", "all")
+    assert back.data.exclude is None
+    assert configs.digest(back, "data") == configs.digest(config, "data")
+
+
 def test_differences_name_the_key_and_both_values(config):
     other = configs.defaults("mnad")
     other.memory["items"] = 7
@@ -289,6 +322,7 @@ OUTSIDE = {
     "data.labels": "mine.npy",
     "data.cache": "other-cache",
     "data.backend": "resident",
+    "data.videos": "all",
     "evaluate_at_end": False,
     "log_steps": 7,
     "checkpoint.keep": 5,
@@ -338,6 +372,53 @@ def test_a_key_that_is_younger_than_a_run_leaves_its_hash_as_it_was(config):
 
 def test_other_data_have_another_hash(config):
     assert configs.digest(config, "a") != configs.digest(config, "b")
+
+
+# Tables of keys
+
+
+@pytest.mark.parametrize("method", ["mnad", "mpn"])
+def test_every_key_of_the_table_is_in_the_config_and_described(method):
+    table, flat = configs.keys(method), configs.flatten(configs.defaults(method))
+    assert set(flat) == {"method", *table}
+    said = configs.describe(method).splitlines()
+    for key, entry in table.items():
+        (place,) = (i for i, line in enumerate(said) if line.split(" ")[0] == key)
+        assert said[place + 1].strip().startswith(entry.about[:40])
+        assert all(str(choice) in said[place] for choice in entry.choices)
+
+
+@pytest.mark.parametrize("method", ["mnad", "mpn"])
+def test_every_default_is_inside_its_choices_and_a_place_that_may_be_empty_has_a_type(method):
+    for key, entry in configs.keys(method).items():
+        assert entry.default is None or not entry.choices or entry.default in entry.choices, key
+        assert (entry.kind is None) == (entry.default is not None), key
+
+
+def test_a_placeholder_is_of_one_key_alone(config):
+    config.weights.compact = 0.5
+    assert (config.weights.separate, configs.defaults("mnad").weights.compact) == (None, None)
+
+
+@pytest.fixture
+def without_stages(monkeypatch):
+    """The config of a method that learns nothing."""
+    keys = {"bins": Key(8, "of the histogram", above=0)}
+    method = SimpleNamespace(KEYS=keys, complete=lambda config: None)
+    found = configs.module
+    monkeypatch.setattr(configs, "module", lambda name: method if name == "toy" else found(name))
+    return configs.defaults("toy")
+
+
+def test_a_method_without_stages_has_a_config_like_the_others(without_stages):
+    config = configs.complete(without_stages)
+    assert "stages" not in config
+    assert configs.flatten(configs.from_json(configs.to_json(config))) == configs.flatten(config)
+    other = configs.defaults("toy")
+    other.bins = 9
+    assert configs.difference(other, config) == ["bins: 9 here, 8 there"]
+    for made in (configs.recipe, lambda c: configs.digest(c, "data")):
+        assert made(other) != made(config) == made(configs.defaults("toy"))
 
 
 # Config files

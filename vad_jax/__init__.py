@@ -38,10 +38,14 @@ def __getattr__(name: str) -> Any:
         from vad_jax.learning import meta
 
         return meta
-    if name in ("Detector", "load"):
-        from vad_jax import detector
+    if name == "Detector":
+        from vad_jax.detector import Detector
 
-        return getattr(detector, name)
+        return Detector
+    if name == "load":
+        from vad_jax.runs.loading import load
+
+        return load
     if name in _ROOMS:
         return importlib.import_module(f"vad_jax.{name}")
     raise AttributeError(f"module 'vad_jax' has no attribute {name!r}")

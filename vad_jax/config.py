@@ -1,6 +1,7 @@
 """Configurations: every key with its type and its one default, checks, hash and difference.
 
-A method's own keys live in its file (`methods/NAME.py: defaults`); here are those that all share.
+A method's own keys stand in its settings (`KEYS`, by flat names like `memory.items`), those that
+all share here.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ import hashlib
 import importlib
 import json
 import math
+import operator
+import textwrap
 import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -16,53 +19,65 @@ from typing import Any
 import ml_collections
 from ml_collections import config_dict
 
-from vad_jax.types import ConfigError
+from vad_jax.types import ConfigError, Key
 
-# What does not change the numbers of a training run, so that it may differ on resuming.
+KEYS = {
+    "seed": Key(0, "of first weights, of the order of the rows, of augmentation", least=0),
+    "precision": Key(
+        "float32",
+        "what the network computes in; parameters, losses and memory are always float32",
+        choices=("float32", "bfloat16"),
+    ),
+    "data.name": Key("folder", "of the data set"),
+    "data.root": Key(None, "the raw folder, or the set that was built of it", kind=str),
+    "data.videos": Key(
+        "normal",
+        "training videos that are taken: those that have no class of anomaly, or all",
+        choices=("normal", "all"),
+        before="all",
+    ),
+    "data.validation": Key((), "names of training videos that are held out"),
+    "data.labels": Key(None, "a file or folder; else found beside the videos", kind=str),
+    "data.backend": Key(
+        "tf",
+        "resident: the frames lie on the device; tf: they are streamed",
+        choices=("tf", "resident"),
+    ),
+    "data.cache": Key(
+        "~/.cache/vad_jax", "folder of decoded frames, memory-mapped, and of built sets, unpacked"
+    ),
+    "data.on_bad_frame": Key(
+        "error", "what a frame does that cannot be decoded", choices=("error", "skip")
+    ),
+    "data.exclude": Key(
+        None,
+        "hf2vad: Avenue's training without its unclean frames; published figures train on all",
+        kind=str,
+        choices=("hf2vad",),
+        before=None,
+    ),
+    "adapt.steps": Key(1, "gradient steps of an adaptation to a scene", above=0),
+    "adapt.learning_rate": Key(1e-4, "of those steps, where none was learned", above=0),
+    "evaluate_at_end": Key(True, "whether training ends with an evaluation"),
+    "init_from": Key(None, "an earlier workdir: start from its variables", kind=str),
+    "log_steps": Key(50, "steps that one line of metrics.jsonl sums up", above=0),
+    "checkpoint.epochs": Key(1, "epochs from one checkpoint to the next", above=0),
+    "checkpoint.keep": Key(2, "checkpoints of a stage that are kept", above=0),
+}
+
+# What does not change the numbers of a training run, so that it may differ on resuming; which
+# videos are taken is part of the data's identity.
 _OUTSIDE_HASH = (
     "data.root",
     "data.labels",
     "data.backend",
     "data.cache",
+    "data.videos",
     "evaluate_at_end",
     "adapt",
     "log_steps",
     "checkpoint",
 )
-
-# Keys that are younger than the first runs, at the value that means what those did.
-_YOUNGER = {"data.exclude": None, "meta.chunk": None, "meta.unroll": False}
-
-_CHOICES = {
-    "precision": ("float32", "bfloat16"),
-    "data.backend": ("tf", "resident"),
-    "data.on_bad_frame": ("error", "skip"),
-    "data.exclude": ("hf2vad",),
-}
-
-
-def _shared() -> dict[str, Any]:
-    return {
-        "seed": 0,
-        "precision": "float32",
-        "data": {
-            "name": "folder",
-            "root": config_dict.placeholder(str),  # the raw folder, or the set that was built of it
-            "validation": (),  # names of training videos that are held out
-            "labels": config_dict.placeholder(
-                str
-            ),  # a file or folder; else found beside the videos
-            "backend": "tf",  # or "resident": the frames lie on the device
-            "cache": "~/.cache/vad_jax",  # decoded frames, memory-mapped; built sets, unpacked
-            "on_bad_frame": "error",
-            "exclude": config_dict.placeholder(str),  # "hf2vad": Avenue's training without its
-            # unclean frames; published figures train on everything
-        },
-        "evaluate_at_end": True,
-        "init_from": config_dict.placeholder(str),  # an earlier workdir: start from its variables
-        "log_steps": 50,  # steps that one line of metrics.jsonl sums up
-        "checkpoint": {"epochs": 1, "keep": 2},
-    }
 
 
 def module(method: str) -> types.ModuleType:
@@ -87,13 +102,46 @@ def imported(name: str, otherwise: str) -> types.ModuleType:
         raise ConfigError(otherwise) from None
 
 
+def keys(method: str) -> dict[str, Key]:
+    """Every key of a method by its flat name, the shared ones first.
+
+    Raises:
+      ConfigError: there is no such method.
+    """
+    return {**KEYS, **module(method).KEYS}
+
+
+def state_keys(method: str) -> tuple[str, ...]:
+    """The keys that the meaning of a run's state depends on."""
+    return tuple(key for key, entry in keys(method).items() if entry.state)
+
+
 def defaults(method: str) -> ml_collections.ConfigDict:
     """Every key of a method with its default, typed: an unknown key or a wrong type is an error."""
-    config = ml_collections.ConfigDict({"method": method, **_shared()})
-    for key, value in module(method).defaults().items():
-        config[key] = ml_collections.ConfigDict(value) if isinstance(value, dict) else value
+    nested: dict[str, Any] = {"method": method}
+    for key, entry in keys(method).items():
+        *sections, name = key.split(".")
+        home = nested
+        for section in sections:
+            home = home.setdefault(section, {})
+        # A new placeholder for each key: one in two places is one value.
+        empty = entry.default is None
+        home[name] = config_dict.placeholder(entry.kind) if empty else entry.default
+    config = ml_collections.ConfigDict(nested)
     config.lock()
     return config
+
+
+def describe(method: str) -> str:
+    """Every key of a method with its default, its choices and what it is, as text."""
+    lines = []
+    for key, entry in keys(method).items():
+        default = "" if entry.default is None else f" = {entry.default}"
+        choices = f" ({' | '.join(map(str, entry.choices))})" if entry.choices else ""
+        about = entry.about + ("; training never sees it" if entry.evaluation else "")
+        indent = {"initial_indent": "    ", "subsequent_indent": "    "}
+        lines += [f"{key}{default}{choices}", textwrap.fill(about, 92, **indent)]
+    return "\n".join(lines)
 
 
 def preset(
@@ -116,28 +164,50 @@ def complete(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
     """A checked copy in which every key that follows from others is filled in.
 
     Raises:
-      ConfigError: a value that is missing, not among the choices, or not positive where it must
-        be.
+      ConfigError: a value that is missing, not among the choices, or outside its bounds.
     """
     config = config.copy_and_resolve_references()
-    method = module(config.method)
+    table = keys(config.method)
     flat = flatten(config)
-    for key, choices in {**_CHOICES, **method.CHOICES}.items():
-        if flat[key] is not None and flat[key] not in choices:
-            allowed = ", ".join(map(str, choices))
-            raise ConfigError(f"{key} = {flat[key]!r}: must be one of {allowed}.")
-    given = flatten(defaults(config.method))
-    for key, value in flat.items():
-        a_length = key.startswith("stages.") and key.endswith((".epochs", ".steps"))  # one is None
-        if value is None and given.get(key) is not None and not a_length:
-            raise ConfigError(f"{key} = None: it needs a value, like its default {given[key]!r}.")
-    method.complete(config)
-    for key, value in flatten(config).items():
-        counts = key.rsplit(".", 1)[-1] in _POSITIVE
-        if counts and value is not None and not 0 < value < math.inf:
-            raise ConfigError(f"{key} = {value}: must be finite and greater than 0.")
-    if config.seed < 0:
-        raise ConfigError(f"seed = {config.seed}: must not be negative.")
+    for key, entry in table.items():
+        _check_choice(key, entry, flat[key])
+    module(config.method).complete(config)
+    flat = flatten(config)
+    for key, entry in table.items():
+        _check_bounds(key, entry, flat[key])
+    if "stages" in config:
+        _check_stages(config)
+    return config
+
+
+def _check_choice(key: str, entry: Key, value: Any) -> None:
+    if value is None:
+        length = key.startswith("stages.") and key.endswith((".epochs", ".steps"))  # one is None
+        if entry.default is not None and not length:
+            raise ConfigError(
+                f"{key} = None: it needs a value, like its default {entry.default!r}."
+            )
+    elif entry.choices and value not in entry.choices:
+        allowed = ", ".join(map(str, entry.choices))
+        raise ConfigError(f"{key} = {value!r}: must be one of {allowed}.")
+
+
+def _check_bounds(key: str, entry: Key, value: Any) -> None:
+    bounds = (
+        ("greater than", entry.above, operator.gt),
+        ("at least", entry.least, operator.ge),
+        ("at most", entry.most, operator.le),
+    )
+    given = [(words, bound, holds) for words, bound, holds in bounds if bound is not None]
+    if value is None or not given:
+        return
+    if not (math.isfinite(value) and all(holds(value, bound) for _, bound, holds in given)):
+        said = " and ".join(f"{words} {bound:g}" for words, bound, _ in given)
+        raise ConfigError(f"{key} = {value}: must be finite and {said}.")
+
+
+def _check_stages(config: ml_collections.ConfigDict) -> None:
+    """That what is trained has stages, and each of those one length."""
     if not config.stage_names:
         raise ConfigError(f"stage_names is empty; stages has {', '.join(config.stages)}.")
     for name in config.stage_names:
@@ -151,21 +221,6 @@ def complete(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
                 f"stages.{name}: give the length as epochs or as steps, the other is None; "
                 f"epochs = {stage.epochs}, steps = {stage.steps}."
             )
-    return config
-
-
-_POSITIVE = {
-    "width",
-    "height",
-    "stride",
-    "step",
-    "epochs",
-    "steps",
-    "batch_size",
-    "learning_rate",
-    "log_steps",
-    "keep",
-}
 
 
 def flatten(config: Mapping[str, Any], *, prefix: str = "") -> dict[str, Any]:
@@ -193,7 +248,7 @@ def digest(config: Mapping[str, Any], data_identity: str) -> str:
     run goes on where a shorter one ended.
     """
     flat = _hashed(flatten(config))
-    for stage in config["stages"]:
+    for stage in config.get("stages", {}):
         if flat[f"stages.{stage}.schedule"] == "constant":
             del flat[f"stages.{stage}.epochs"], flat[f"stages.{stage}.steps"]
     content = json.dumps([flat, data_identity], sort_keys=True)
@@ -212,16 +267,24 @@ def _within(key: str, sections: Sequence[str]) -> bool:
 
 
 def _hashed(flat: Mapping[str, Any]) -> dict[str, Any]:
-    outside = (*_OUTSIDE_HASH, *module(flat["method"]).EVALUATION)
-    return _kept(flat, outside)
+    table = keys(flat["method"])
+    evaluation = (key for key, entry in table.items() if entry.evaluation)
+    return _kept(flat, (*_OUTSIDE_HASH, *evaluation))
 
 
 def _kept(flat: Mapping[str, Any], outside: Sequence[str]) -> dict[str, Any]:
+    """Without what is outside, and without younger keys that mean what runs before them did."""
+    before = _before(flat["method"])
     return {
         key: value
         for key, value in flat.items()
-        if not _within(key, outside) and not (key in _YOUNGER and value == _YOUNGER[key])
+        if not _within(key, outside) and not (key in before and value == before[key])
     }
+
+
+def _before(method: str) -> dict[str, Any]:
+    """What runs meant that are older than a key."""
+    return {key: entry.before for key, entry in keys(method).items() if entry.younger}
 
 
 def to_json(config: ml_collections.ConfigDict) -> str:
@@ -232,13 +295,22 @@ def to_json(config: ml_collections.ConfigDict) -> str:
 def from_json(text: str) -> ml_collections.ConfigDict:
     """The config that `to_json` wrote: this version's defaults with its values.
 
+    A key that is younger than the text gets the value that was meant before there was one.
+
     Raises:
       ConfigError: it has a key or a type that this version does not know.
     """
-    stored = json.loads(text)
-    config = defaults(stored["method"])
+    stored = flatten(json.loads(text))
+    method = stored["method"]
+    config, table = defaults(method), keys(method)
+    unknown = [key for key in stored if key not in table and key != "method"]
+    if unknown:
+        raise ConfigError(
+            f"config.json has the key {unknown[0]!r}, which this version of vad_jax does not know: "
+            "the run may be of a newer one. Use that, or a run of this version."
+        )
     try:
-        config.update_from_flattened_dict(flatten(stored))
+        config.update_from_flattened_dict(_before(method) | stored)
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"config.json does not fit this version of vad_jax: {error}") from error
     return config

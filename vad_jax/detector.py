@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import cv2
 import jax
 import numpy as np
 
-from vad_jax import create
 from vad_jax.data.video import resized
-from vad_jax.evaluation import assign, fuse
-from vad_jax.evaluation.fusion import mentioned
-from vad_jax.learning import checkpoint, statistics
-from vad_jax.runs import workdir
-from vad_jax.scoring import Stream, VideoScores, score_video
-from vad_jax.types import CheckpointError, DataError, Method, Variables
-
-log = logging.getLogger(__name__)
+from vad_jax.evaluation import Fuser, frame_parts, fuse
+from vad_jax.learning.adaptation import steps_by_program
+from vad_jax.scoring import Stream, frames_of, score_videos
+from vad_jax.types import DataError, Method, Scores, Variables, VideoScores
 
 
 class Result(NamedTuple):
-    """The frames of one video: `score` `[F]`, higher = stranger, NaN = none; `parts` by name."""
+    """The frames of one video.
+
+    Attributes:
+      score: `[F]` (or `[F, K]` of a method with K labels), higher = stranger, NaN = none.
+      parts: the same of each part of the score, by name, in the paper's units and direction.
+    """
 
     score: np.ndarray
     parts: dict[str, np.ndarray]
@@ -58,13 +56,17 @@ class Detector:
         )
 
     def score(
-        self, video: Iterable[np.ndarray], *, protocol: Literal["online", "paper"] = "online"
+        self,
+        video: Iterable[np.ndarray | None],
+        *,
+        protocol: Literal["online", "paper"] = "online",
     ) -> Result:
         """Scores one video, started anew.
 
         Args:
           video: frames uint8 of any size, grey `[h, w]` or colour `[h, w, 3]` in OpenCV's order
-            (BGR), as a camera gives them; a grey model takes both.
+            (BGR), as a camera gives them; a grey model takes both. None is a lost frame: it counts
+            and no window may touch it.
           protocol: `online` uses nothing of the video's future; `paper` scales by all of it.
         """
         if isinstance(video, np.ndarray) and video.ndim == 3 and video.shape[-1] in (1, 3):
@@ -72,13 +74,15 @@ class Detector:
                 f"One array {list(video.shape)} looks like a single frame: give a sequence of "
                 "frames, or an array [F, h, w] or [F, h, w, C]."
             )
-        windows = score_video(self.method, self.variables, map(self._fitted, video))
-        if not len(windows.first):
+        (rows,) = score_videos(
+            self.method, self.variables, [_Given(map(self.fitted, video))], anew=True
+        )
+        if not len(rows.first):
             raise DataError(
-                f"The video has {windows.length} frames, a window needs "
+                f"The video has {rows.length} frames, a window needs "
                 f"{self.method.inputs.span}: it has no score."
             )
-        return Result(self.fused(windows, protocol=protocol), self.frame_parts(windows))
+        return Result(self.fused(rows, protocol=protocol), frame_parts(self.method.fusion, rows))
 
     def stream(self) -> DetectorStream:
         """A live stream: push a frame, get the scores that it completes (protocol `online`)."""
@@ -100,7 +104,7 @@ class Detector:
             raise DataError(f"Clips of {wrong[0]} frames; the method's windows have {needed}.")
         if not len(clips):
             raise DataError("There is no clip: adapting needs one at least.")
-        frames = np.stack([[self._fitted(frame) for frame in clip] for clip in clips])
+        frames = np.stack([[self.fitted(frame) for frame in clip] for clip in clips])
         number = np.arange(len(frames), dtype=np.int32)
         mask = np.ones(len(frames), bool)
         support = {"frames": frames, "mask": mask, "video": number, "frame": number}
@@ -110,28 +114,24 @@ class Detector:
             variables, _ = run(variables, support, steps=number)
         return replace(self, variables=variables)
 
-    def frame_parts(self, windows: VideoScores) -> dict[str, np.ndarray]:
-        """The parts of a video's windows given to its frames, name → `[F]`."""
-        spec, how = self.method.inputs, self.method.fusion.assign
-        return {
-            name: assign(windows.first, part, spec=spec, length=windows.length, how=how)
-            for name, part in windows.parts.items()
-        }
-
     def fused(
         self,
-        windows: VideoScores,
+        rows: VideoScores,
         *,
         protocol: Literal["online", "paper"] = "online",
         smoothed: bool = True,
     ) -> np.ndarray:
-        """One score a frame of a video's windows, float64 `[F]`, NaN where there is none."""
-        if not len(windows.first):
-            return np.full(windows.length, np.nan)
-        parts = self.frame_parts(windows)
-        return fuse(self.method.fusion, parts, self.statistics, protocol, smoothed=smoothed)
+        """One score a frame of a video's rows, float64 `[F]`, NaN where there is none."""
+        return fuse(self.method.fusion, rows, self.statistics, protocol, smoothed=smoothed)
 
-    def _fitted(self, frame: np.ndarray) -> np.ndarray:
+    def fitted(self, frame: np.ndarray | None) -> np.ndarray | None:
+        """A user's frame as the method's windows have it, uint8 `[H, W, C]`; None stays None.
+
+        Raises:
+          DataError: it is no frame of bytes, or of other channels.
+        """
+        if frame is None:
+            return None
         spec = self.method.inputs
         frame = np.asarray(frame)
         colour = frame.dtype == np.uint8 and frame.ndim == 3 and frame.shape[-1] == 3
@@ -147,95 +147,66 @@ class Detector:
         return resized(frame, (spec.height, spec.width))
 
 
+class _Given:
+    """Frames that are there, as scoring takes them."""
+
+    def __init__(self, frames: Iterator[np.ndarray | None], name: str = "video"):
+        self.name, self._frames = name, frames
+
+    def stream(self) -> Iterator[np.ndarray | None]:
+        return self._frames
+
+
 class DetectorStream:
-    """One live stream of a detector."""
+    """One live stream of a detector; gives the very scores that `Detector.score` gives a file."""
 
     def __init__(self, detector: Detector):
-        self._detector = detector
+        self._detector, self._seen = detector, 0
         self._stream = Stream(detector.method, detector.variables)
+        self._fuser = Fuser(detector.method.fusion, detector.statistics)
 
-    def push(self, frame: np.ndarray) -> list[tuple[int, float]]:
-        """Takes the next frame; returns (position in the stream, score) of each frame scored."""
-        fitted = self._detector._fitted(frame)
-        if np.may_share_memory(fitted, frame):  # cameras write the next frame into the same array
-            fitted = fitted.copy()
-        return self._fused(self._stream.push(fitted))
+    def push(self, frame: np.ndarray | None) -> list[tuple[int, Any]]:
+        """Takes the next frame, None for one that was lost.
 
-    def flush(self) -> list[tuple[int, float]]:
+        Returns:
+          (position in the stream, score) of every frame that now has its score, each once and in
+          order; a score is a number, or an array `[K]` of a method with K labels. Frames that no
+          window reaches have none.
+        """
+        fitted = self._detector.fitted(frame)
+        if fitted is not None and np.may_share_memory(fitted, frame):
+            fitted = fitted.copy()  # cameras write the next frame into the same array
+        self._seen += 1
+        batches = self._stream.push(fitted)
+        return self._final(batches)
+
+    def flush(self) -> list[tuple[int, Any]]:
         """Ends the stream; returns what was still to come."""
-        return self._fused(self._stream.flush())
+        said = self._final(self._stream.flush())
+        return said + self._said(self._fuser.flush(self._seen))
 
-    def _fused(self, batches) -> list[tuple[int, float]]:
-        detector = self._detector
-        spec = detector.method.inputs
+    def _final(self, batches: list[tuple[np.ndarray, Scores]]) -> list[tuple[int, Any]]:
+        """The frames that have their score now that some batches are scored."""
+        horizon = min(self._stream.horizon, self._seen)
+        return self._said(self._fuser.push(self._rows(batches), horizon))
+
+    def _rows(self, batches: list[tuple[np.ndarray, Scores]]) -> VideoScores:
+        """The rows of some batches, perhaps none, frames counted in the stream."""
+        spec, first = self._detector.method.inputs, np.empty(0, np.int32)
+        parts: dict[str, np.ndarray] = {}
+        boxes = None
+        for number, (begun, scores) in enumerate(batches):
+            own = {k: np.asarray(v, np.float64)[: len(begun)] for k, v in scores.parts.items()}
+            first = np.concatenate([first, begun])
+            parts = {k: np.concatenate([parts[k], v]) if number else v for k, v in own.items()}
+            if scores.boxes is not None:
+                found = np.asarray(scores.boxes, np.float64)[: len(begun)]
+                boxes = np.concatenate([boxes, found]) if number else found
+        return VideoScores("stream", self._seen, first, frames_of(spec, first), parts, boxes)
+
+    def _said(self, final: tuple[np.ndarray, np.ndarray]) -> list[tuple[int, Any]]:
         found = []
-        for first, scores in batches:
-            parts = {k: np.asarray(v, np.float64)[: len(first)] for k, v in scores.parts.items()}
-            frame = first[:, None] + spec.stride * np.asarray(spec.scored)
-            fused = fuse(
-                detector.method.fusion,
-                {name: part.reshape(-1) for name, part in parts.items()},
-                detector.statistics,
-                "online",
-                smoothed=False,
-            )
-            found += zip(frame.reshape(-1).tolist(), np.asarray(fused).tolist(), strict=True)
+        for frame, score in zip(final[0].tolist(), final[1], strict=True):
+            if not np.isnan(score).all():
+                found.append((frame, score if np.ndim(score) else float(score)))
         return found
-
-
-def steps_by_program(steps: int) -> list[int]:
-    """Steps of adaptation that each call of a compiled program takes.
-
-    One on CPUs, where XLA runs the body of a loop on a single core; elsewhere all at once.
-    """
-    return [1] * steps if steps > 1 and jax.default_backend() == "cpu" else [steps]
-
-
-def load(folder: str | Path) -> Detector:
-    """The detector of a finished run.
-
-    Args:
-      folder: the workdir that training wrote; copied from another machine will do.
-
-    Raises:
-      CheckpointError: there is no run, no readable checkpoint, or the run is not finished.
-    """
-    folder = Path(folder)
-    config, data = workdir.read(folder)
-    method = create(config)
-    last = method.stages[-1]
-    found = statistics.before_last(folder, method)
-    shapes = jax.eval_shape(lambda key: last.begin(method.init(key), found), jax.random.key(0))
-    variables, position = checkpoint.read_variables(
-        folder / "checkpoints" / last.name, _here(shapes)
-    )
-    workdir.check_origin(folder, position, workdir.digest(config, data))
-    normal = folder / "normal.npz"
-    if not normal.exists():
-        raise CheckpointError(
-            f"{folder} holds a run that is not finished (no normal.npz, checkpoint at step "
-            f"{position['step']}): give the same command again, it goes on."
-        )
-    parts = statistics.read(normal)
-    used = mentioned(method.fusion, "online") or parts
-    for name in (name for name, part in parts.items() if part["std"] == 0 and name in used):
-        log.warning(
-            "%s: the part %r is the same on all normal clips, so the protocol `online` cannot "
-            "scale it and counts it as 0.", folder, name,
-        )  # fmt: skip
-    return Detector(
-        method=method,
-        variables=last.finish(variables),
-        statistics=parts,
-        map_99=statistics.read_map_99(normal),
-        config=config,
-        about={**position, "data": data},
-    )
-
-
-def _here(shapes: Any) -> Any:
-    """The shapes placed on this machine's first device, wherever the run was."""
-    place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    return jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), shapes
-    )

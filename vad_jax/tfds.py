@@ -20,17 +20,17 @@ no record: one ends before it and the next begins behind it, as `first_frame` sa
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
 from vad_jax.datasets import Dataset, Source, open_dataset, truths
-from vad_jax.datasets.build.builders import VideoBuilder, configs
+from vad_jax.datasets.build.builders import VideoBuilder
+from vad_jax.datasets.build.forms import configs
 from vad_jax.datasets.build.records import Known
-from vad_jax.datasets.raw.ucf_crime import event_class
+from vad_jax.datasets.raw.ucf_crime import NORMAL
 from vad_jax.types import DataError
 
 
@@ -92,19 +92,14 @@ def _tracks(file: Path) -> np.ndarray | None:
     return np.rint(rows).astype(np.int64)
 
 
-def _classes(dataset: Dataset):
-    """Video → its class: by name in UCF-Crime, else what `labels.csv` says of a test video."""
-    if dataset.name == "ucf_crime":
-        return lambda source: event_class(source.name)
-    kinds: dict[str, list[str]] = {}
-    if dataset.labels and dataset.labels.name == "labels.csv":
-        with dataset.labels.open(newline="", encoding="utf-8-sig") as file:
-            for video, _, _, *kind in filter(None, csv.reader(file)):
-                kinds.setdefault(video.strip(), []).extend(text.strip() for text in kind)
-    test = set(dataset.testing)
+def _classes(dataset: Dataset) -> Callable[[Source], str | None]:
+    """Video → its class; of normal videos only UCF-Crime names one."""
+    known, test = dataset.classes or {}, set(dataset.testing)
 
     def classes(source: Source) -> str | None:
-        return ",".join(dict.fromkeys(kinds.get(source.name, ()))) if source in test else None
+        if dataset.name == "ucf_crime":
+            return known.get(source.name, NORMAL)
+        return known.get(source.name) if source in test else None
 
     return classes
 

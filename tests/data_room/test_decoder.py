@@ -153,7 +153,7 @@ def test_a_decoder_that_hangs_is_given_up_and_killed(tmp_path):
     path = films.write(tmp_path / "a.mp4", frames=400, size=(240, 320))
     frames = iter(Decoded(of(path), colour="bgr", silence_seconds=1.0))
     next(frames)
-    (child,) = _children() - {idle._process.pid for idle in decoder._idle}
+    (child,) = _children() - {idle.pid for idle in decoder._idle}
     os.kill(child, signal.SIGSTOP)
     since = time.monotonic()
     with pytest.raises(DataError, match=r"Video a: its decoder was silent for 1 seconds after \d+"):
@@ -189,7 +189,7 @@ def test_an_endless_video_is_given_up(tmp_path, monkeypatch):
 def test_answers_of_a_child_out_of_its_mind_are_not_believed(
     tmp_path, monkeypatch, kind, body, said
 ):
-    monkeypatch.setattr(decoder._Child, "answer", lambda self, seconds: (kind, bytearray(body)))
+    monkeypatch.setattr(decoder.Child, "answer", lambda self, seconds: (kind, bytearray(body)))
     with pytest.raises(DataError, match=f"Video a: its decoder sent {said}"):
         list(Decoded(of(films.write(tmp_path / "a.mp4")), colour="bgr"))
 
@@ -198,7 +198,7 @@ def test_an_idle_child_that_died_is_replaced(tmp_path):
     path = films.write(tmp_path / "a.mp4", frames=5)
     assert len(list(Decoded(of(path), colour="bgr"))) == 5
     for idle in decoder._idle:
-        os.kill(idle._process.pid, signal.SIGKILL)
+        os.kill(idle.pid, signal.SIGKILL)
         idle._process.wait()
     assert len(list(Decoded(of(path), colour="bgr"))) == 5
 
@@ -226,7 +226,7 @@ def test_a_decoder_that_dies_is_named_and_the_next_video_is_read(tmp_path):
     path = films.write(tmp_path / "a.mp4", frames=400, size=(240, 320))
     frames = iter(Decoded(of(path), colour="bgr"))
     next(frames)
-    (child,) = _children() - {idle._process.pid for idle in decoder._idle}
+    (child,) = _children() - {idle.pid for idle in decoder._idle}
     os.kill(child, signal.SIGKILL)
     with pytest.raises(DataError, match=r"Video a: its decoder died \(signal 9\) after \d+ frames"):
         list(frames)
@@ -270,7 +270,7 @@ def test_a_video_left_early_leaves_no_process_behind(tmp_path):
     path = films.write(tmp_path / "a.avi", frames=100)
     frames = iterate(of(path), height=8, width=8, colour="grey")
     next(frames)
-    busy = _children() - {child._process.pid for child in decoder._idle}
+    busy = _children() - {child.pid for child in decoder._idle}
     assert len(busy) == 1
     frames.close()
     assert not busy & _children()

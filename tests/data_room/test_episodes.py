@@ -1,4 +1,4 @@
-"""Episodes and `video_batch` as pure functions: which windows go together."""
+"""Episodes, and batches of one video's segments, as pure functions: which windows go together."""
 
 import dataclasses
 
@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.footage import lengths_alone
 
-from vad_jax.data import episodes, rows, windows
+from vad_jax.data import episodes, rows, spans
 from vad_jax.types import ConfigError, EpisodeSpec, InputSpec
 
 FIVE = InputSpec(
@@ -20,19 +21,18 @@ FIVE = InputSpec(
     width=8,
     channels=1,
     colour="grey",
-    episode=EpisodeSpec(support=2, query=3),
+    row=EpisodeSpec(support=2, query=3),
 )
-PUBLISHED = dataclasses.replace(FIVE, episode=EpisodeSpec(2, 2, draw="published"))
-VIDEO_BATCH = dataclasses.replace(FIVE, order="video_batch", episode=None)
+SEGMENTED = dataclasses.replace(FIVE, row=EpisodeSpec(2, 2, segments=32))
+ONE_VIDEO = dataclasses.replace(FIVE, segments=32, row=None)
 PED2 = [120, 150, 150, 180, 180, 150, 150, 120, 180, 180, 180, 180, 180, 150, 150, 150]
 
 specs = st.builds(
-    lambda support, query, draw, **changes: dataclasses.replace(
-        FIVE, episode=EpisodeSpec(support, query, draw), **changes
+    lambda support, query, **changes: dataclasses.replace(
+        FIVE, row=EpisodeSpec(support, query), **changes
     ),
     support=st.integers(1, 4),
     query=st.integers(1, 4),
-    draw=st.just("disjoint"),
     frames=st.integers(1, 5),
     stride=st.integers(1, 2),
     step=st.integers(1, 4),
@@ -46,21 +46,27 @@ films = st.lists(
 
 
 def epoch(spec, lengths, *, batch_size=1, seed=0, number=0, broken=None):
-    every, mask = rows.kind(spec).batches(
-        spec, lengths, batch_size=batch_size, seed=seed, epoch=number, broken=broken
-    )
-    return every, mask
+    footage = lengths_alone(lengths, broken)
+    return rows.kind(spec).batches(spec, footage, batch_size=batch_size, seed=seed, epoch=number)
+
+
+def fits(spec, length, broken=()):
+    return rows.kind(spec).fits(spec, lengths_alone([length], [broken]), 0)
+
+
+def made(spec, pixels, row, mask):
+    return rows.kind(spec).batch(spec, {"frames": pixels}, row, mask)
 
 
 def sides(spec, row):
     """First frames of an episode's support and query windows, without those that it has not got."""
     first = row[1:]
-    support, query = first[: spec.episode.support], first[spec.episode.support :]
+    support, query = first[: spec.row.support], first[spec.row.support :]
     return support[support >= 0], query[query >= 0]
 
 
 def frames(spec, first):
-    return set(windows.frame_indices(spec, first).ravel().tolist())
+    return set(spans.frame_indices(spec, first).ravel().tolist())
 
 
 @unhurried
@@ -85,7 +91,7 @@ def test_the_support_are_windows_in_a_row_and_the_query_differ(spec, films):
     lengths, broken = zip(*films, strict=True)
     for (row,) in epoch(spec, lengths, broken=broken)[0]:
         support, query = sides(spec, row)
-        able = windows.starts(spec, lengths[row[0]], broken[row[0]]).tolist()
+        able = spans.starts(spec, lengths[row[0]], broken[row[0]]).tolist()
         begin = able.index(support[0])
         assert able[begin : begin + len(support)] == support.tolist()
         assert set(query.tolist()) <= set(able)
@@ -94,17 +100,17 @@ def test_the_support_are_windows_in_a_row_and_the_query_differ(spec, films):
 
 @unhurried
 @given(specs, st.integers(1, 60), st.sets(st.integers(0, 59), max_size=2))
-def test_a_video_fits_where_one_window_ends_before_another_begins(spec, length, broken):
-    """With a stride they could share no frame and yet lie within each other: that is no episode."""
-    first = windows.starts(spec, length, broken)
+def test_a_video_fits_where_two_windows_share_no_frame(spec, length, broken):
+    """With a stride they may lie within each other."""
+    first = spans.starts(spec, length, broken)
     each = [frames(spec, np.array([start])) for start in first]
-    expected = any(max(a) < min(b) for a in each for b in each)
-    assert rows.fits(spec, length, broken) == expected
+    expected = any(not a & b for a in each for b in each)
+    assert fits(spec, length, broken) == expected
     assert bool(len(epoch(spec, [length], broken=[broken])[0])) == expected
 
 
 def test_an_epoch_is_a_pure_function_of_seed_and_epoch():
-    for spec in (FIVE, PUBLISHED, VIDEO_BATCH):
+    for spec in (FIVE, SEGMENTED, ONE_VIDEO):
 
         def order(seed, number, spec=spec):
             return epoch(spec, [200, 170], batch_size=2, seed=seed, number=number)[0]
@@ -114,13 +120,13 @@ def test_an_epoch_is_a_pure_function_of_seed_and_epoch():
         assert not np.array_equal(order(0, 3), order(1, 3))
 
 
-@pytest.mark.parametrize("spec", [FIVE, PUBLISHED, VIDEO_BATCH])
+@pytest.mark.parametrize("spec", [FIVE, SEGMENTED, ONE_VIDEO])
 @pytest.mark.parametrize("batch_size", [1, 4])
 def test_an_epoch_sees_about_as_many_windows_as_there_are(spec, batch_size):
     lengths = [180, 200, 220, 240]
     every, mask = epoch(spec, lengths, batch_size=batch_size)
     assert mask.all()
-    there = sum(len(windows.starts(spec, length)) for length in lengths)
+    there = sum(len(spans.starts(spec, length)) for length in lengths)
     seen = every[..., 1:].size
     taken = len(lengths) * (5 if spec is FIVE else 4)
     assert abs(seen - there) <= max(taken, batch_size * 5)
@@ -140,7 +146,7 @@ def test_a_short_video_has_less_of_both_before_it_has_nothing():
         found = [sides(FIVE, row) for (row,) in epoch(FIVE, [length] * 40)[0]]
         return {len(support) for support, _ in found}, max(len(query) for _, query in found)
 
-    assert not rows.fits(FIVE, 9)
+    assert not fits(FIVE, 9)
     assert widest(10) == ({1}, 1)
     assert widest(11) == ({2}, 1)  # 6 frames, then one window of 5
     assert widest(12) == ({2}, 2)
@@ -151,19 +157,19 @@ def test_what_a_video_has_not_got_is_masked():
     (row,), _ = epoch(FIVE, [11])
     assert (row[0] == -1).sum() == 2  # of three query windows one is there
     pixels = np.zeros((1, 5, 5, 8, 8, 1), np.uint8)
-    batch = rows.batch(FIVE, pixels, row, np.ones(1, bool))
+    batch = made(FIVE, pixels, row, np.ones(1, bool))
     assert batch["support"].shape == (1, 2, 5, 8, 8, 1)
     assert batch["query"].shape == (1, 3, 5, 8, 8, 1)
     assert batch["support_mask"].tolist() == [[True, True]]
     assert batch["query_mask"].tolist() == [[True, False, False]]
-    left_out = rows.batch(FIVE, pixels, row, np.zeros(1, bool))
+    left_out = made(FIVE, pixels, row, np.zeros(1, bool))
     assert not left_out["support_mask"].any()
     assert not left_out["query_mask"].any()
 
 
 def test_held_out_episodes_are_the_same_each_time_and_padded():
-    every, mask = episodes.in_order(FIVE, [30, 4, 40], batch_size=3)
-    again, _ = episodes.in_order(FIVE, [30, 4, 40], batch_size=3)
+    every, mask = episodes.in_order(FIVE, lengths_alone([30, 4, 40]), batch_size=3)
+    again, _ = episodes.in_order(FIVE, lengths_alone([30, 4, 40]), batch_size=3)
     np.testing.assert_array_equal(every, again)
     assert mask.sum() == 16
     assert mask.shape == (6, 3)
@@ -177,8 +183,8 @@ def test_fewer_episodes_than_a_batch_are_padded_not_dropped():
     assert mask.tolist() == [[True, True, False, False]]
 
 
-def test_published_episodes_are_of_one_of_32_segments_at_different_places():
-    every, _ = epoch(PUBLISHED, [180, 150])
+def test_an_episode_of_segments_lies_in_one_of_them_at_different_places():
+    every, _ = epoch(SEGMENTED, [180, 150])
     segments = set()
     for (row,) in every:
         width = (dict(enumerate([180, 150]))[row[0]] - 4) // 32
@@ -190,16 +196,16 @@ def test_published_episodes_are_of_one_of_32_segments_at_different_places():
     assert len(segments) > 10
 
 
-def test_of_ped2_the_videos_of_120_frames_have_no_published_episode():
-    fitting = [rows.fits(PUBLISHED, length) for length in PED2]
+def test_of_ped2_the_videos_of_120_frames_have_no_episode_of_32_segments():
+    fitting = [fits(SEGMENTED, length) for length in PED2]
     assert fitting == [length > 120 for length in PED2]
-    every, _ = epoch(PUBLISHED, PED2)
+    every, _ = epoch(SEGMENTED, PED2)
     assert set(every[..., 0].ravel().tolist()) == {i for i, f in enumerate(fitting) if f}
 
 
-def test_a_video_batch_is_one_video_at_one_offset_of_different_segments():
+def test_with_segments_a_batch_is_one_video_at_one_offset_of_different_ones():
     lengths = [100, 35, 164, 36]
-    every, mask = epoch(VIDEO_BATCH, lengths, batch_size=4)
+    every, mask = epoch(ONE_VIDEO, lengths, batch_size=4)
     assert mask.all()
     offsets = set()
     for batch in every:
@@ -213,43 +219,43 @@ def test_a_video_batch_is_one_video_at_one_offset_of_different_segments():
     assert {offset for video, offset in offsets if video == 2} == set(range(5))
 
 
-def test_a_video_batch_of_more_windows_than_segments_is_refused():
-    assert epoch(VIDEO_BATCH, [40], batch_size=32)[0].shape == (1, 32, 2)
+def test_a_batch_of_more_windows_than_segments_is_refused():
+    assert epoch(ONE_VIDEO, [40], batch_size=32)[0].shape == (1, 32, 2)
     with pytest.raises(ConfigError, match=r"batch_size = 33.*32 at most"):
-        epoch(VIDEO_BATCH, [40], batch_size=33)
+        epoch(ONE_VIDEO, [40], batch_size=33)
 
 
 def test_windows_over_broken_frames_are_in_no_segment():
-    every, _ = epoch(VIDEO_BATCH, [80, 80], batch_size=4, broken=[(10, 40), ()])
+    every, _ = epoch(ONE_VIDEO, [80, 80], batch_size=4, broken=[(10, 40), ()])
     assert set(every[..., 0].ravel().tolist()) == {0, 1}
     of_first = every[every[..., 0] == 0][:, 1]
-    assert not np.isin(windows.frame_indices(VIDEO_BATCH, of_first), (10, 40)).any()
-    assert not rows.fits(VIDEO_BATCH, 40, (10,))
-    assert rows.fits(VIDEO_BATCH, 40)
+    assert not np.isin(spans.frame_indices(ONE_VIDEO, of_first), (10, 40)).any()
+    assert not fits(ONE_VIDEO, 40, (10,))
+    assert fits(ONE_VIDEO, 40)
 
 
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
-        (dataclasses.replace(FIVE, episode=None), "a window of 5 whole frames"),
-        (VIDEO_BATCH, "32 windows of 5 whole frames"),
+        (dataclasses.replace(FIVE, row=None), "a window of 5 whole frames"),
+        (ONE_VIDEO, "32 windows of 5 whole frames"),
         (FIVE, "two windows of 5 whole frames that share none"),
-        (PUBLISHED, "128 windows of 5 whole frames"),
+        (SEGMENTED, "128 windows of 5 whole frames"),
     ],
 )
 def test_what_a_video_needs_is_said_and_true(spec, said):
-    assert rows.need(spec).startswith(said)
+    assert rows.kind(spec).need(spec).startswith(said)
     shortest = {"a ": 5, "32": 36, "tw": 10, "12": 132}[said[:2]]
-    assert rows.fits(spec, shortest)
-    assert not rows.fits(spec, shortest - 1)
+    assert fits(spec, shortest)
+    assert not fits(spec, shortest - 1)
 
 
 def test_the_batch_of_rows_has_the_windows_in_their_places():
     every, mask = epoch(FIVE, [30, 24], batch_size=2)
     row = every[0]
     numbered = np.arange(30, dtype=np.uint8)[:, None, None, None] * np.ones((1, 8, 8, 1), np.uint8)
-    pixels = numbered[rows.frame_indices(FIVE, row)]
-    batch = jax.device_get(rows.batch(FIVE, pixels, row, mask[0]))
+    pixels = numbered[spans.frame_indices(FIVE, row[:, 1:])]
+    batch = jax.device_get(made(FIVE, pixels, row, mask[0]))
     for side, first in (("support", row[:, 1:3]), ("query", row[:, 3:])):
         np.testing.assert_array_equal(batch[side][..., 0, 0, 0], first[..., None] + np.arange(5))
     np.testing.assert_array_equal(batch["video"], row[:, 0])

@@ -5,11 +5,12 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+from support.footage import frames_of
 
 from vad_jax.data import rows as kinds
-from vad_jax.data import windows
+from vad_jax.data import spans, windows
 from vad_jax.data.backends import open_feed
-from vad_jax.data.frames import Frames
+from vad_jax.data.footage import Footage
 from vad_jax.types import EpisodeSpec, InputSpec
 
 SPEC = InputSpec(
@@ -17,19 +18,13 @@ SPEC = InputSpec(
 )
 
 
-def footage(channels, stored):
+def footage(channels, stored, times=1):
     rng = np.random.default_rng(0)
-    return [
-        Frames(
-            name=str(i),
-            array=rng.integers(0, 256, (length, 6, 8, stored[i]), dtype=np.uint8),
-            broken=(),
-            source_size=(6, 8),
-            channels=channels,
-            digest=str(i),
-        )
+    arrays = [
+        np.tile(rng.integers(0, 256, (length, 6, 8, stored[i]), dtype=np.uint8), (times, 1, 1, 1))
         for i, length in enumerate((9, 7))
     ]
+    return Footage([frames_of(a, str(i), channels=channels) for i, a in enumerate(arrays)])
 
 
 @pytest.mark.parametrize(
@@ -39,9 +34,8 @@ def footage(channels, stored):
 def test_both_backends_give_identical_batches(channels, stored, lead):
     spec = dataclasses.replace(SPEC, channels=channels, lead=lead)
     videos = footage(channels, stored)
-    lengths = [len(video) for video in videos]
-    order = windows.in_order(spec, lengths, batch_size=5)
-    shuffled = windows.batches(spec, lengths, batch_size=5, seed=1, epoch=2)
+    order = windows.in_order(spec, videos, batch_size=5)
+    shuffled = windows.batches(spec, videos, batch_size=5, seed=1, epoch=2)
     for rows, mask in (order, shuffled):
         batches = []
         for backend in ("tf", "resident"):
@@ -56,19 +50,14 @@ def test_both_backends_give_identical_batches(channels, stored, lead):
                 np.testing.assert_array_equal(value, resident[name], err_msg=name)
 
 
-@pytest.mark.parametrize("draw", ["disjoint", "published"])
-def test_both_backends_give_identical_episodes(draw):
-    episode = EpisodeSpec(support=2, query=2, draw=draw)
-    spec = dataclasses.replace(SPEC, episode=episode, channels=1, lead=1)
-    longer = [
-        dataclasses.replace(video, array=np.tile(video.array, (20, 1, 1, 1)))
-        for video in footage(1, (1, 1))
-    ]
-    videos = longer if draw == "published" else footage(1, (1, 1))
-    lengths = [len(video) for video in videos]
-    module = kinds.kind(spec)
-    shuffled = module.batches(spec, lengths, batch_size=3, seed=1, epoch=2)
-    for rows, mask in (module.in_order(spec, lengths, batch_size=3), shuffled):
+@pytest.mark.parametrize("segments", [0, 32])
+def test_both_backends_give_identical_episodes(segments):
+    episode = EpisodeSpec(support=2, query=2, segments=segments)
+    spec = dataclasses.replace(SPEC, row=episode, channels=1, lead=1)
+    videos = footage(1, (1, 1), times=20 if segments else 1)
+    kind = kinds.kind(spec)
+    shuffled = kind.batches(spec, videos, batch_size=3, seed=1, epoch=2)
+    for rows, mask in (kind.in_order(spec, videos, batch_size=3), shuffled):
         batches = []
         for backend in ("tf", "resident"):
             feed = open_feed(backend, videos, spec)
@@ -80,26 +69,26 @@ def test_both_backends_give_identical_episodes(draw):
             for name, value in streamed.items():
                 assert value.dtype == resident[name].dtype, name
                 np.testing.assert_array_equal(value, resident[name], err_msg=name)
-            index = windows.frame_indices(spec, row[:, 1:])
+            index = spans.frame_indices(spec, row[:, 1:])
             for video, first, windows_of, there in zip(
                 row[:, 0], index, streamed["support"], streamed["support_mask"], strict=True
             ):
-                expected = videos[video].array[first[:2]]
+                expected = videos.videos[video].array[first[:2]]
                 np.testing.assert_array_equal(windows_of[there], expected[there])
 
 
 def test_a_position_in_an_epoch_is_the_rows_left_out_in_front():
     videos = footage(1, (1, 1))
     spec = dataclasses.replace(SPEC, channels=1)
-    rows, mask = windows.batches(spec, [9, 7], batch_size=2, seed=0, epoch=0)
+    rows, mask = windows.batches(spec, videos, batch_size=2, seed=0, epoch=0)
     feed = open_feed("tf", videos, spec)
     whole = list(feed.items(rows, mask))
     later = list(feed.items(rows[2:], mask[2:]))
     for a, b in zip(whole[2:], later, strict=True):
-        np.testing.assert_array_equal(a["frames"], b["frames"])
+        np.testing.assert_array_equal(a["taken"]["frames"], b["taken"]["frames"])
 
 
 def test_grey_frames_stay_one_channel_on_the_device():
     feed = open_feed("resident", footage(3, (1, 1)), SPEC)
-    assert feed.store.shape == (16, 6, 8, 1)
-    assert feed.store.dtype == np.uint8
+    assert feed.store["frames"].shape == (16, 6, 8, 1)
+    assert feed.store["frames"].dtype == np.uint8

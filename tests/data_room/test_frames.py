@@ -131,12 +131,13 @@ def test_a_changed_picture_is_decoded_again(decode, film, tmp_path):
     assert after.digest != before.digest
 
 
-def test_a_damaged_cache_is_made_again(decode, film, tmp_path):
+@pytest.mark.parametrize("kept", [0, 40, -100])
+def test_a_damaged_cache_is_made_again(decode, film, tmp_path, kept):
     source = write(tmp_path / "a", film)
     decode(source)
     (entry,) = (tmp_path / "cache").iterdir()
     whole = (entry / "frames.npy").read_bytes()
-    (entry / "frames.npy").write_bytes(whole[:-100])
+    (entry / "frames.npy").write_bytes(whole[:kept])
     (video,) = decode(source)
     np.testing.assert_array_equal(video.array, film)
 

@@ -1,3 +1,6 @@
+import struct
+import zlib
+
 import cv2
 import numpy as np
 import pytest
@@ -69,6 +72,17 @@ def test_a_thumbnail_does_not_hide_that_a_jpeg_is_cut(tmp_path, picture):
         read_image(path)
 
 
+def test_damage_beside_the_pixels_does_not_matter(tmp_path, picture):
+    whole = cv2.imencode(".jpg", picture)[1].tobytes()
+    value_beyond_the_end = struct.pack("<HHII", 282, 5, 1, 9999)  # the resolution
+    about = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 1) + value_beyond_the_end + bytes(4)
+    path = tmp_path / "a.jpg"
+    path.write_bytes(
+        whole[:2] + b"\xff\xe1" + struct.pack(">H", len(about) + 2) + about + whole[2:]
+    )
+    np.testing.assert_array_equal(read_image(path), cv2.imdecode(np.frombuffer(whole, np.uint8), 1))
+
+
 @pytest.mark.parametrize(("content", "said"), [(b"", "is empty"), (b"hello", "is no picture")])
 def test_what_is_no_picture_is_named_with_video_frame_path_and_bytes(tmp_path, content, said):
     good, bad = tmp_path / "0.png", tmp_path / "1.png"
@@ -96,6 +110,7 @@ def test_a_picture_too_large_is_refused_from_its_header(tmp_path):
     cv2.imwrite(str(path), np.zeros((4, 4), np.uint8))
     whole = bytearray(path.read_bytes())
     whole[16:24] = (8001).to_bytes(4, "big") + (8000).to_bytes(4, "big")
+    whole[29:33] = zlib.crc32(whole[12:29]).to_bytes(4, "big")
     path.write_bytes(whole)
     assert MAX_PIXELS < 8000 * 8001
     with pytest.raises(DataError, match="8000x8001 pixels, more than 64 megapixels"):

@@ -8,10 +8,11 @@ from support import films
 
 from vad_jax import config as configs
 from vad_jax.data import windows
-from vad_jax.data.grey import grey_frames, mean_grey
+from vad_jax.data.grey import grey_frames
 from vad_jax.datasets import open_dataset, splits, truths
 from vad_jax.datasets.raw import avenue
 from vad_jax.evaluation import read_labels, read_masks
+from vad_jax.runs.observing import mean_frame
 from vad_jax.types import ConfigError, DataError, InputSpec
 
 LENGTHS = {"01": 6, "02": 4, "10": 5}
@@ -282,7 +283,7 @@ def test_the_control_of_the_mean_frame_does_without_them_too(settings):
     dataset = splits.find(settings)
     kept = [list(grey_frames(source)) for source in dataset.training]
     kept = [*kept[0], *(frame for i, frame in enumerate(kept[1]) if i not in (3, 4, 8, 9))]
-    found = mean_grey(dataset.training, SIZE, left_out=splits.excluded(dataset, settings))
+    found = mean_frame(dataset, settings, SPEC)
     np.testing.assert_array_equal(found, np.mean(kept, axis=0, dtype=np.float64))
     settings.exclude = None
     assert splits.excluded(dataset, settings) == {}

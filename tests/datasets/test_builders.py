@@ -17,10 +17,11 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.proto import tf_example_pb2
 
 import vad_jax.tfds
+from vad_jax import prepare
 from vad_jax.data import frames as store
 from vad_jax.datasets import open_dataset
-from vad_jax.datasets.build import builders, records, staging
-from vad_jax.runs import examining as examination
+from vad_jax.datasets.build import builders, forms, records, staging
+from vad_jax.runs import examining
 from vad_jax.types import ConfigError, DataError
 
 HEIGHT, WIDTH = 20, 28
@@ -55,18 +56,29 @@ def ped2(tmp_path):
     return root
 
 
+def built(root, name, out, lengths, **options):
+    """A raw folder built with the truth that lies in it."""
+    dataset = open_dataset(name, root)
+    known = vad_jax.tfds.known(dataset, lengths)
+    given = {key: getattr(known, key) for key in ("labels", "masks", "tracks", "classes")}
+    return builders.build(dataset, **given | {"out": out, "progress": False} | options)
+
+
 @pytest.fixture
 def build(tmp_path):
-    """Builds a raw folder with the truth that lies in it."""
+    """Builds a raw folder, by default one like `ped2`."""
 
     def build(root, name="ucsd_ped2", out=None, lengths=LENGTHS, **options):
-        dataset = open_dataset(name, root)
-        known = vad_jax.tfds.known(dataset, lengths)
-        given = {key: getattr(known, key) for key in ("labels", "masks", "tracks", "classes")}
-        given |= {"out": out or tmp_path / "built", "progress": False} | options
-        return builders.build(dataset, **given)
+        return built(root, name, out or tmp_path / "built", lengths, **options)
 
     return build
+
+
+@pytest.fixture(scope="module")
+def synthetic_built(synthetic_root, tmp_path_factory):
+    """The synthetic set, built whole."""
+    lengths = {f"{n:02d}": 120 for n in range(1, 7)}
+    return built(synthetic_root, "synthetic", tmp_path_factory.mktemp("built"), lengths)
 
 
 def by_video(source):
@@ -189,16 +201,14 @@ def test_labels_and_masks_come_back(ped2, build):
     assert (len(train["label"]), len(train["mask"]), train["class"]) == (0, 0, b"")
 
 
-def test_tracks_and_classes_come_back(synthetic_root, build):
-    lengths = {f"{n:02d}": 120 for n in range(1, 7)}
-    builder = build(synthetic_root, "synthetic", lengths=lengths)
-    for record in builder.as_data_source("test"):
+def test_tracks_and_classes_come_back(synthetic_root, synthetic_built):
+    for record in synthetic_built.as_data_source("test"):
         name = record["video"].decode()
         rows = np.loadtxt(synthetic_root / "tracks" / f"{name}.txt", delimiter=",", ndmin=2)
         tracks = record["tracks"]
         found = np.column_stack([tracks["track"], tracks["frame"], np.array(tracks["box"])])
         np.testing.assert_array_equal(found, rows)
-    assert builder.as_data_source("test")[0]["class"] == b"fast,appear"
+    assert synthetic_built.as_data_source("test")[0]["class"] == b"fast,appear"
 
 
 def test_tracks_are_cut_with_their_frames(ped2, build):
@@ -210,9 +220,9 @@ def test_tracks_are_cut_with_their_frames(ped2, build):
     assert len(other["tracks"]["frame"]) == 0
 
 
-def test_the_synthetic_set_has_a_split_to_choose_by(synthetic_root, build):
-    builder = build(synthetic_root, "synthetic", lengths={}, config="64")
-    names = {k: [r["video"] for r in builder.as_data_source(k)] for k in builder.info.splits}
+def test_the_synthetic_set_has_a_split_to_choose_by(synthetic_built):
+    splits = synthetic_built.info.splits
+    names = {k: [r["video"] for r in synthetic_built.as_data_source(k)] for k in splits}
     assert names["train"] == [b"01", b"02", b"03", b"04"]
     assert names["validation"] == [b"05"]
     assert len(names["test"]) == 6
@@ -239,7 +249,7 @@ def test_the_hash_is_that_of_the_data_and_not_of_the_config(ped2, build, tmp_pat
 
 
 def test_the_hash_is_the_one_that_a_check_prints(ped2, build):
-    checked = examination.check("folder", ped2, progress=False)
+    checked = examining.check("folder", ped2, progress=False)
     assert build(ped2, "folder", config="64").info.metadata["sha256"] == checked.digest
 
 
@@ -344,16 +354,22 @@ def test_a_build_that_was_killed_while_copying_leaves_nothing(ped2, build, tmp_p
     assert len(builder.as_data_source("test")) == 3
 
 
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    """Twelve videos of noise: enough to encode for somebody to come in between."""
+    root = tmp_path_factory.mktemp("many") / "raw"
+    for seed in range(12):
+        write(root / "testing" / f"{seed:02d}", 20, ".png", seed=seed, size=(120, 160))
+    return root
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_command_that_is_stopped_while_it_encodes_goes_on(tmp_path, number):
-    root = tmp_path / "raw"
-    for seed in range(24):
-        write(root / "testing" / f"{seed:02d}", 40, ".png", seed=seed, size=(120, 160))
+def test_a_command_that_is_stopped_while_it_encodes_goes_on(many, tmp_path, number, capsys):
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     house = os.environ | {"PYTHONPATH": str(Path(vad_jax.__file__).parents[1])}
     for attempt in range(5):  # on a busy machine the command may be done before this one looks
         out = tmp_path / f"built{attempt}"
-        options = [f"--root={root}", f"--out={out}", "--data=folder"]
+        options = [f"--root={many}", f"--out={out}", "--data=folder"]
         command = [sys.executable, "-m", "vad_jax.prepare", *options]
         with subprocess.Popen(command, env=house, **pipes) as process:
             staged = out / "vad_folder-original.staging"
@@ -366,12 +382,11 @@ def test_a_command_that_is_stopped_while_it_encodes_goes_on(tmp_path, number):
     assert process.returncode == (-9 if number == signal.SIGKILL else 3)
     assert ("The same command goes on from what is saved" in said) == (number != signal.SIGKILL)
     assert all(path.exists() for path in done)
-    again = subprocess.run(command, env=house, capture_output=True, text=True, check=False)
-    assert again.returncode == 0, again.stderr
+    assert prepare.main(options) == 0, capsys.readouterr().err
     assert [path.name for path in out.iterdir()] == ["vad_folder"]
     source = tfds.builder_from_directory(out / "vad_folder/original/1.0.0").as_data_source("test")
-    assert [r["video"].decode() for r in source] == [f"{seed:02d}" for seed in range(24)]
-    raw = [cv2.imread(str(p))[..., ::-1] for p in sorted((root / "testing/07").iterdir())]
+    assert [r["video"].decode() for r in source] == [f"{seed:02d}" for seed in range(12)]
+    raw = [cv2.imread(str(p))[..., ::-1] for p in sorted((many / "testing/07").iterdir())]
     np.testing.assert_array_equal(source[7]["frames"], raw)
 
 
@@ -519,9 +534,7 @@ def test_all_sets_are_registered_and_say_what_their_folder_holds():
         builder = tfds.builder_cls(f"vad_{name}")
         assert "manual_dir" in builder.MANUAL_DOWNLOAD_INSTRUCTIONS
         intervals = name == "avenue"
-        assert list(builder.builder_configs) == [
-            c.name for c in builders.configs(intervals=intervals)
-        ]
+        assert list(builder.builder_configs) == [c.name for c in forms.configs(intervals=intervals)]
     assert tfds.builder_cls("vad_synthetic").VERSION == "1.0.0"
 
 

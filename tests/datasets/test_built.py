@@ -7,15 +7,15 @@ import os
 import cv2
 import numpy as np
 import pytest
+from support import films
 from tensorflow_datasets.proto import tf_example_pb2
 
 from vad_jax import config as configs
-from vad_jax import prepare
 from vad_jax.data import frames as store
 from vad_jax.datasets import open_dataset, splits
 from vad_jax.datasets import prepared as built
 from vad_jax.evaluation import read_labels, read_masks
-from vad_jax.runs import examining as examination
+from vad_jax.runs import examining, preparing
 from vad_jax.types import DataError, InputSpec
 
 SIZE = (20, 28)
@@ -57,8 +57,8 @@ def build(tmp_path):
 
     def build(root, name="ucsd_ped2", size="original", **options):
         how = {"on_bad_frame": options.get("on_bad_frame", "error"), "progress": False}
-        found = examination.examine(open_dataset(name, root), None, **how)
-        return prepare.build(found, tmp_path / "built", size=size, **how)
+        found = examining.examine(open_dataset(name, root), None, **how)
+        return preparing.build(found, tmp_path / "built", size=size, **how)
 
     return build
 
@@ -114,7 +114,7 @@ def test_labels_masks_and_tracks_are_those_of_the_raw_folder(raw, build, opened)
         np.testing.assert_array_equal(*masks)
         text = (dataset.root / "tracks" / f"{name}.txt").read_text()
         assert text.strip() == (raw / "tracks" / f"{name}.txt").read_text()
-    found = [examination.examine(d, None, progress=False) for d in (dataset, other)]
+    found = [examining.examine(d, None, progress=False) for d in (dataset, other)]
     assert found[0].digest == found[1].digest
     assert found[0].right
 
@@ -150,6 +150,21 @@ def test_the_synthetic_set_keeps_its_held_out_video_and_its_rate(synthetic_root,
     assert [s.name for s in dataset.training] == [s.name for s in raw.training]
     assert [s.name for s in dataset.testing] == [s.name for s in raw.testing]
     assert dataset.fps == raw.fps
+
+
+def test_the_training_videos_of_ucf_crime_keep_their_class(tmp_path, build, opened):
+    root = tmp_path / "ucf"
+    root.mkdir()
+    parts = {"Train": ("Abuse001", "Normal_Videos001"), "Test": ("Arson011",)}
+    for part, names in parts.items():
+        for name in names:
+            films.write(root / f"{name}_x264.avi", frames=4)
+        lines = "\n".join(f"{name}_x264.avi" for name in names)
+        (root / f"Anomaly_{part}.txt").write_text(lines)
+    (root / "Temporal_Anomaly_Annotation.txt").write_text("Arson011_x264.avi Arson 2 3 -1 -1\n")
+    dataset = opened(build(root, "ucf_crime"), "ucf_crime")
+    assert dataset.anomalous == {"Abuse001_x264": "Abuse"}
+    assert dataset.classes == open_dataset("ucf_crime", root).classes
 
 
 def test_records_are_unpacked_once_until_they_change(raw, build, opened, tmp_path):

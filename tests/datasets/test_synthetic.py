@@ -8,10 +8,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from vad_jax.datasets import open_dataset
-from vad_jax.datasets.synthetic import videos as synthetic
-from vad_jax.datasets.synthetic import writer as synthetic_folder
-from vad_jax.datasets.synthetic.videos import HELD_OUT, KINDS, TEST, TRAIN
+from vad_jax.datasets import open_dataset, synthetic
+from vad_jax.datasets.synthetic import HELD_OUT, KINDS, TEST, TRAIN
 from vad_jax.types import DataError
 
 CUT = Path(__file__).parents[1] / "data" / "synthetic_cut.npz"
@@ -30,7 +28,7 @@ def many():
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    return synthetic_folder.write(tmp_path_factory.mktemp("data") / "synthetic")
+    return synthetic.write(tmp_path_factory.mktemp("data") / "synthetic")
 
 
 def truth(video):
@@ -96,7 +94,7 @@ def test_every_kind_is_seen_for_twenty_frames_in_any_scene(kind):
     for scene in range(8):
         video = synthetic.video(0, scene, TEST, 0, frames=80, kinds=(kind,))
         assert 15 <= truth(video).sum() < 80, scene
-        ((start, end, name),) = synthetic_folder.runs(video)
+        ((start, end, name),) = synthetic.runs(video)
         assert (name, end - start) == (kind, truth(video).sum())
 
 
@@ -110,7 +108,7 @@ def test_boxes_are_the_inclusive_bounds_of_the_masks(default):
 
 def test_anomalies_of_one_video_do_not_overlap_in_time(many):
     for video in many:
-        spans = synthetic_folder.runs(video)
+        spans = synthetic.runs(video)
         assert all(a[1] <= b[0] for a, b in pairwise(spans))
 
 
@@ -198,19 +196,19 @@ def test_a_folder_that_does_not_exist_is_written_first(tmp_path):
 
 def test_nothing_is_written_over(written):
     with pytest.raises(DataError, match="exists"):
-        synthetic_folder.write(written)
+        synthetic.write(written)
 
 
 def test_scenes_have_two_normal_and_two_test_videos_each():
-    rows = synthetic_folder.plan("scenes")
+    rows = synthetic.plan("scenes")
     assert len(rows) == (64 + 16 + 60) * 4
     assert len({(row.part, row.name) for row in rows}) == len(rows)
     with pytest.raises(DataError, match="quickstart and scenes"):
-        synthetic_folder.plan("hours")
+        synthetic.plan("hours")
 
 
 def test_scenes_that_are_missing_are_said(tmp_path):
-    rows = [r for r in synthetic_folder.plan("scenes") if r.scene < 120]  # an older release's
+    rows = [r for r in synthetic.plan("scenes") if r.scene < 120]  # an older release's
     for row in rows:
         folder = tmp_path / row.part / "frames" / row.name
         folder.mkdir(parents=True)
@@ -223,6 +221,12 @@ def test_scenes_that_are_missing_are_said(tmp_path):
     (tmp_path / "testing" / "frames" / "064_02").rename(tmp_path / "elsewhere")
     with pytest.raises(DataError, match=r"lacks 1 of the 192 .*testing/064_02"):
         open_dataset("synthetic_scenes_held_out", tmp_path)
+
+
+def test_a_folder_of_other_videos_holds_no_scenes_and_is_not_to_be_deleted(written):
+    with pytest.raises(DataError, match="holds no scenes: name a folder that is not there") as said:
+        open_dataset("synthetic_scenes", written)
+    assert "Delete" not in str(said.value)
 
 
 def whole(videos):

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from vad_jax.datasets import open_dataset
-from vad_jax.datasets import published, ucf_crime
+from vad_jax.datasets import open_dataset, published
+from vad_jax.datasets.raw import ucf_crime
 from vad_jax.evaluation import read_labels
 from vad_jax.evaluation.truth.temporal import read_annotations, read_temporal
 from vad_jax.types import DataError

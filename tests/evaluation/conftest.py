@@ -1,5 +1,7 @@
 """A small test set with scores, as evaluation gets it from a method."""
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -20,7 +22,13 @@ def frames():
 
 
 @pytest.fixture
-def scored():
+def scored(test_set):
+    """The same test set, to be changed."""
+    return copy.deepcopy(test_set)
+
+
+@pytest.fixture(scope="session")
+def test_set():
     """Scores a little better than chance; the last video is anomalous throughout."""
     random = np.random.default_rng(6)
     labels = [np.arange(length) * 2 >= length for length in LENGTHS[:-1]]

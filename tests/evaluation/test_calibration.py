@@ -9,7 +9,7 @@ import scipy.stats
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from vad_jax.evaluation import block_maxima, calibrate, footage_needed, held_out
+from vad_jax.evaluation import block_maxima, calibrate, calibration, footage_needed, held_out
 from vad_jax.evaluation.tails import fit_tail, tail_level, tail_share
 from vad_jax.types import ConfigError, DataError
 
@@ -24,6 +24,12 @@ EXACT = {"rtol": 0, "atol": GOLDEN["tolerance"]}  # rational arithmetic, rounded
 def maxima():
     """Six hours in blocks of 10 s."""
     return np.random.default_rng(0).exponential(size=2160)
+
+
+@pytest.fixture
+def few_replicates(monkeypatch):
+    """Intervals of an extrapolated rate are drawn quickly where no one looks at them."""
+    monkeypatch.setattr(calibration, "REPLICATES", 2)
 
 
 def asked(row):
@@ -171,14 +177,14 @@ def test_extrapolated_threshold_passes_the_footage_and_says_so(maxima):
     assert found == calibrate(maxima, rate_per_hour=0.05, block_seconds=10, method="gpd")
 
 
-def test_extrapolated_threshold_follows_shift_and_scale(maxima):
+def test_extrapolated_threshold_follows_shift_and_scale(maxima, few_replicates):
     options = {"rate_per_hour": 0.1, "block_seconds": 10, "method": "gpd"}
     found, moved = calibrate(maxima, **options), calibrate(100 * maxima - 7, **options)
     # ξ is searched to 1e-5; its error moves a threshold of 8 scales by about 1e-4 of itself
     assert moved.threshold == pytest.approx(100 * found.threshold - 7, rel=1e-3)
 
 
-def test_lower_rate_has_a_higher_threshold(maxima):
+def test_lower_rate_has_a_higher_threshold(maxima, few_replicates):
     for method, rates in (("conformal", (60, 6, 1, 0.2)), ("gpd", (30, 1, 0.02))):
         found = [calibrate(maxima, rate_per_hour=r, block_seconds=10, method=method) for r in rates]
         assert np.all(np.diff([one.threshold for one in found]) > 0)
@@ -198,7 +204,7 @@ def test_tail_that_cannot_be_carried_is_refused(maxima, blocks, rate, said):
         calibrate(maxima[:blocks], rate_per_hour=rate, block_seconds=10, method="gpd")
 
 
-def test_extrapolated_threshold_has_no_law_for_held_out_blocks(maxima):
+def test_extrapolated_threshold_has_no_law_for_held_out_blocks(maxima, few_replicates):
     found = calibrate(maxima, rate_per_hour=0.1, block_seconds=10, method="gpd")
     with pytest.raises(ConfigError, match="extrapolated threshold"):
         held_out(found, maxima)

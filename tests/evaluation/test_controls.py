@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 
-from vad_jax.data.grey import grey_frames, mean_grey
+from vad_jax.data.grey import grey_frames
 from vad_jax.datasets import open_dataset
 from vad_jax.evaluation import (
+    MeanFrame,
+    PixelControls,
+    all_controls,
     auc_macro,
     auc_macro_padded,
     auc_micro,
@@ -13,10 +16,12 @@ from vad_jax.evaluation import (
     control_table,
     controls,
     index_controls,
+    mean_of,
     minmax,
     read_labels,
     smooth,
 )
+from vad_jax.types import DataError
 
 PED2 = {  # micro, min–max, strict macro, padded: × 100
     "constant": (50.00, 50.00, 50.00, 68.52),
@@ -42,6 +47,16 @@ def labels(frames):
     return [np.arange(len(video)) % 3 == 0 for video in frames]
 
 
+def watched(observer, video, name="01"):
+    """What an observer says of a video whose frames come one by one in the same array."""
+    watch, place = observer.start(name), None
+    for frame in video:
+        place = np.empty_like(frame) if place is None or place.shape != frame.shape else place
+        place[:] = frame
+        watch.push(place)
+    return watch.result()
+
+
 def test_controls_follow_their_rules(frames):
     mean = np.full((6, 5), 100.0)
     found, video = controls(frames, mean), frames[1].astype(np.float64)
@@ -58,6 +73,57 @@ def test_controls_follow_their_rules(frames):
     np.testing.assert_array_equal(
         np.concatenate(found["random"]), np.random.default_rng(0).random(21)
     )
+
+
+def test_frames_that_are_pushed_give_the_same_controls(frames):
+    mean = np.full((6, 5), 100.0)
+    whole = controls(frames, mean)
+    seen = [watched(PixelControls(mean), video) for video in frames]
+    found = all_controls([len(video) for video in frames], seen)
+    assert found.keys() == whole.keys()
+    for name in whole:
+        np.testing.assert_array_equal(np.concatenate(found[name]), np.concatenate(whole[name]))
+
+
+def test_mean_of_another_size_gives_no_distance(frames):
+    assert "distance to mean" not in controls(frames, np.zeros((3, 3)))
+    seen = [watched(PixelControls(np.zeros(size)), frames[0]) for size in ((6, 5), (3, 3))]
+    assert "distance to mean" in seen[0]
+    assert "distance to mean" not in all_controls([len(frames[0])] * 2, seen)
+
+
+def test_controls_of_other_lengths_than_their_videos_are_refused(frames):
+    seen = [watched(PixelControls(), frames[0])]
+    with pytest.raises(DataError, match=r"Video 0 .* has 9 frames, but controls of .*: 7"):
+        all_controls([9], seen)
+
+
+def test_mean_frame_is_the_mean_of_all_frames_that_count(frames):
+    sums = [watched(MeanFrame(), video) for video in frames]
+    np.testing.assert_allclose(mean_of(sums), np.concatenate(frames).mean(axis=0), rtol=1e-15)
+    one_gone = MeanFrame({"b": [0, 2]})
+    sums = [watched(one_gone, video, name) for name, video in zip("abc", frames, strict=True)]
+    kept = [frames[0], np.delete(frames[1], [0, 2], axis=0), frames[2]]
+    np.testing.assert_allclose(mean_of(sums), np.concatenate(kept).mean(axis=0), rtol=1e-15)
+
+
+def test_frames_of_several_sizes_have_no_mean(frames):
+    small = [np.zeros((3, 3), np.uint8)]
+    assert mean_of([watched(MeanFrame(), video) for video in (frames[0], small)]) is None
+    assert mean_of([watched(MeanFrame(), [*frames[0], *small])]) is None
+    assert mean_of([watched(MeanFrame(), [])]) is None
+    assert mean_of([]) is None
+    sums = [watched(MeanFrame(), video) for video in (frames[0], [])]  # nothing read, no objection
+    np.testing.assert_allclose(mean_of(sums), frames[0].mean(axis=0))
+
+
+def test_keys_tell_apart_what_gives_other_results():
+    means = [None, np.zeros((2, 3)), np.zeros((3, 2)), np.full((2, 3), 1e-9)]
+    gone = [{}, {"a": [1]}, {"a": [2]}, {"b": [1]}, {"a": [1], "b": [1]}]
+    keys = [PixelControls(mean).key for mean in means] + [MeanFrame(each).key for each in gone]
+    assert len(set(keys)) == len(keys)
+    assert PixelControls(np.zeros((2, 3))).key == keys[1]
+    assert MeanFrame({"a": {2}}).key == MeanFrame({"a": (2,), "b": ()}).key == keys[6]
 
 
 def test_first_frame_takes_the_difference_of_the_second(frames):
@@ -135,8 +201,8 @@ def ped2(ped2_root):
     """Labels and controls of all 2,010 test frames, as `evaluate` makes them."""
     dataset = open_dataset("ucsd_ped2", ped2_root)
     frames = [grey_frames(source) for source in dataset.testing]
-    size = next(grey_frames(dataset.testing[0])).shape
-    found = controls(frames, mean_grey(dataset.training, size))
+    sums = [watched(MeanFrame(), grey_frames(source)) for source in dataset.training]
+    found = controls(frames, mean_of(sums))
     names = [source.name for source in dataset.testing]
     lengths = dict(zip(names, map(len, found["constant"]), strict=True))
     assert sum(lengths.values()) == 2010

@@ -1,4 +1,4 @@
-"""Windows to frames, and parts to one number, by hand and by the golden case."""
+"""Parts to one number a frame, by hand and by the golden case."""
 
 import json
 from pathlib import Path
@@ -8,94 +8,38 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vad_jax.evaluation import assign, auc_micro, fuse, minmax, results, smooth
-from vad_jax.types import ConfigError, DataError, Fusion, InputSpec
+from vad_jax.evaluation import (
+    auc_micro,
+    check,
+    frame_parts,
+    fuse,
+    mentioned,
+    minmax,
+    results,
+    smooth,
+)
+from vad_jax.types import ConfigError, Fusion, VideoScores
 
 GOLDEN = json.loads(
     (Path(__file__).parents[1] / "data" / "evaluation_golden.json").read_text(encoding="utf-8")
 )
 CASE = next(case for case in GOLDEN["cases"] if case["kind"] == "fusion")
 NAN = np.nan
+ASSIGN = ("assign", "mean")
 WEIGHTS = ("combine", "fused", {"psnr": 0.6, "distance": 0.4})
 ALONE = ("combine", "psnr_only", {"psnr": 1.0})
 MNAD = Fusion(
-    assign="mean",
-    paper=(("negate", "psnr"), ("minmax", "video"), WEIGHTS, ALONE),
-    online=(("negate", "psnr"), ("standardise",), WEIGHTS, ALONE),
+    paper=(ASSIGN, ("negate", "psnr"), ("minmax", "video"), WEIGHTS, ALONE),
+    online=(ASSIGN, ("negate", "psnr"), ("standardise",), WEIGHTS, ALONE),
     default="fused",
 )
 NORMAL = {"psnr": {"mean": 30.0, "std": 2.0}, "distance": {"mean": 0.1, "std": 0.05}}
 
 
-def spec(frames, scored, **options):
-    return InputSpec(
-        frames=frames,
-        sees=tuple(range(frames)),
-        target=None,
-        scored=scored,
-        height=8,
-        width=8,
-        channels=1,
-        colour="grey",
-        **options,
-    )
-
-
-def one(*operations, default="a"):
-    return Fusion(assign="mean", paper=operations, online=operations, default=default)
-
-
-class TestAssign:
-    def test_prediction_scores_the_target_of_each_window(self):
-        found = assign([0, 1, 2], [[5.0], [6.0], [7.0]], spec=spec(5, (4,)), length=7, how="mean")
-        np.testing.assert_array_equal(found, [NAN, NAN, NAN, NAN, 5, 6, 7])
-
-    def test_mean_of_the_windows_that_share_a_frame_steps_over_nan(self):
-        part = [[1.0, 2.0, 3.0], [4.0, NAN, 6.0]]
-        found = assign([0, 1], part, spec=spec(3, (0, 1, 2)), length=5, how="mean")
-        np.testing.assert_array_equal(found, [1, 3, 3, 6, NAN])
-
-    def test_stride_spreads_a_window(self):
-        found = assign([1], [[1.0, 2.0]], spec=spec(3, (0, 2), stride=3), length=8, how="mean")
-        np.testing.assert_array_equal(found, [NAN, 1, NAN, NAN, NAN, NAN, NAN, 2])
-
-    def test_ninth_frame_takes_the_mean_of_its_window(self):
-        part = np.arange(32.0).reshape(2, 16)
-        found = assign([0, 1], part, spec=spec(16, tuple(range(16))), length=17, how="ninth")
-        np.testing.assert_array_equal(found, [NAN] * 8 + [7.5, 23.5] + [NAN] * 7)
-
-    def test_newest_lets_the_first_window_speak_for_all_its_frames(self):
-        part = [[1.0, 2.0, 3.0, 4.0], [11.0, 12.0, 13.0, 14.0]]
-        found = assign([0, 2], part, spec=spec(4, (0, 1, 2, 3), step=2), length=6, how="newest")
-        np.testing.assert_array_equal(found, [1, 2, 3, 4, 13, 14])
-
-    def test_newest_keeps_what_an_aligned_last_window_would_overwrite(self):
-        part = [[1.0, 2.0, 3.0, 4.0], [11.0, 12.0, 13.0, 14.0], [21.0, 22.0, 23.0, 24.0]]
-        windows = spec(4, (0, 1, 2, 3), step=2, tail="align")
-        found = assign([0, 2, 3], part, spec=windows, length=7, how="newest")
-        np.testing.assert_array_equal(found, [1, 2, 3, 4, 13, 14, 24])
-
-    def test_order_of_windows_does_not_matter(self):
-        random = np.random.default_rng(0)
-        first, part = np.arange(0, 20, 2), random.normal(size=(10, 4))
-        for how in ("mean", "newest"):
-            given_order, reversed_order = (
-                assign(f, p, spec=spec(4, (0, 1, 2, 3), step=2), length=22, how=how)
-                for f, p in ((first, part), (first[::-1], part[::-1]))
-            )
-            np.testing.assert_allclose(reversed_order, given_order, rtol=1e-15)
-
-    def test_window_beyond_its_video_is_refused(self):
-        with pytest.raises(DataError, match="frame 9 of a video of 9 frames"):
-            assign([5], [[1.0]], spec=spec(5, (4,)), length=9, how="mean")
-
-    def test_values_of_another_shape_are_refused(self):
-        with pytest.raises(DataError, match=r"2 windows that score 1 .* not \(2, 3\)"):
-            assign([0, 1], np.zeros((2, 3)), spec=spec(5, (4,)), length=9, how="mean")
-
-    def test_short_window_has_no_ninth_frame(self):
-        with pytest.raises(ConfigError, match="5 frames has no ninth"):
-            assign([0], [[1.0]], spec=spec(5, (4,)), length=9, how="ninth")
+def one(*operations, online=None, default="a"):
+    """A fusion of the same operations in both lists, or of others `online`."""
+    online = operations if online is None else online
+    return Fusion(paper=operations, online=online, default=default)
 
 
 class TestMnad:
@@ -178,16 +122,49 @@ class TestFuse:
         [
             (("median", 17), "operation 'median'"),
             (("negate", "psmr"), "negates 'psmr', which is no part"),
-            (("minmax", "frame"), "not 'frame'"),
-            (("combine", "c", "min", "a"), "'c' is combined by 'min'"),
+            (("minmax", "frame"), "'minmax' with 'frame'"),
+            (("combine", "c", "min", "a"), "'combine' with 'c', 'min', 'a'"),
             (("combine", "c", {"a": 0.0}), "weights of 'c' over a add up to 0"),
-            (("smooth", (1.0,), "wrap", False), "edges 'wrap'"),
-            (("smooth", (1.0,), "reflect", True), "edges 'reflect'"),
+            (("combine", "c", {"a": NAN}), "'combine' with 'c', {'a': nan}"),
+            (("combine", "c", "squared_difference", "a"), "'squared_difference', 'a'; it is"),
+            (("smooth", (1.0,), "wrap", False), "'smooth' with .* 'wrap', False"),
+            (("smooth", (1.0,), "reflect", True), "'smooth' with .* 'reflect', True"),
+            (("smooth", (), "zero", True), "'smooth' with "),
+            (("assign", "oldest"), "'assign' with 'oldest'; it is .*newest"),
+            (("reduce", "mean"), "'reduce' with 'mean'"),
+            (("filter", (5, 5, 5)), "'filter' that does not follow"),
+            (("floor",), "'floor' with nothing"),
         ],
     )
     def test_what_does_not_exist_is_named(self, operation, said):
         with pytest.raises(ConfigError, match=said):
             fuse(one(operation), {"a": np.array([1.0, 2.0])}, None, "paper")
+
+    def test_minmax_over_the_set_is_refused_for_one_video(self):
+        fusion = one(ASSIGN, ("minmax", "set"))
+        rows = VideoScores("a", 2, np.arange(2), np.arange(2)[:, None], {"a": np.ones((2, 1))})
+        for alone in ({"a": np.array([1.0, 2.0])}, rows):
+            with pytest.raises(ConfigError, match="over the set needs all its videos"):
+                fuse(fusion, alone, None, "paper")
+
+    def test_labels_are_scored_each_by_itself(self):
+        random = np.random.default_rng(0)
+        part = random.normal(size=(12, 3))
+        part[4] = NAN
+        fusion = one(
+            ("minmax", "video"), ("combine", "c", {"a": 1.0, "b": 3.0}), ("floor", 0.2),
+            ("smooth", (0.5, 0.5), "nearest", True), default="c",
+        )  # fmt: skip
+        found = fuse(fusion, {"a": part, "b": part**2}, None, "paper")
+        for label in range(3):
+            alone = {"a": part[:, label], "b": part[:, label] ** 2}
+            np.testing.assert_array_equal(found[:, label], fuse(fusion, alone, None, "paper"))
+
+    def test_parts_of_other_numbers_of_labels_do_not_combine(self):
+        parts = {"a": np.zeros((4, 2)), "b": np.zeros(4)}
+        fusion = one(("combine", "c", "max", "a", "b"), default="c")
+        with pytest.raises(ConfigError, match=r"a \(4, 2\), b \(4,\)"):
+            fuse(fusion, parts, None, "paper")
 
     @pytest.mark.parametrize("protocol", ["Paper", "live"])
     def test_unknown_protocol_is_named(self, protocol):
@@ -258,3 +235,88 @@ def test_result_may_be_turned_too():
     np.testing.assert_array_equal(
         fuse(fusion, {"a": np.array([1.0, 2.0])}, None, "paper"), [-1, -2]
     )
+
+
+class TestCheck:
+    def test_fusions_of_windows_and_of_objects_pass(self):
+        check(MNAD)
+        check(one(("standardise",), ("reduce", "max"), ("floor", 0.0)))
+
+    @pytest.mark.parametrize(
+        ("paper", "online", "said"),
+        [
+            ([("negate", "a"), ASSIGN], [ASSIGN], "'assign' behind 'negate'"),
+            ([ASSIGN], [("assign", "newest")], "'mean' in its list `paper` and 'newest'"),
+            ([ASSIGN], [("reduce", "max")], "'mean' in its list `paper` and None"),
+            ([("negate", "a")], [("negate", "a")], "rows have to become frames"),
+            ([ASSIGN, ("reduce", "max")], [ASSIGN], "where rows are frames already"),
+            ([ASSIGN, ("filter", (1, 3, 3))], [ASSIGN], "does not follow"),
+            ([("smooth", (1.0,), "zero", True), ("reduce", "max")], [], "before `reduce`"),
+            ([ASSIGN], [ASSIGN, ("minmax", "video")], "online list has .* the whole video"),
+            ([ASSIGN], [ASSIGN, ("smooth", (1.0,), "zero", False)], "centred kernel looks ahead"),
+            (
+                [("reduce", "max")],
+                [("reduce", "map"), ("filter", (3, 1, 1))],
+                "several frames looks ahead",
+            ),
+            ([ASSIGN, ("median", 17)], [ASSIGN], "paper list has the operation 'median'"),
+            ([ASSIGN], [ASSIGN, ("median", 17)], "online list has the operation 'median'"),
+        ],
+    )
+    def test_what_cannot_be_is_named(self, paper, online, said):
+        with pytest.raises(ConfigError, match=said):
+            check(one(*paper, online=tuple(online)))
+
+
+class TestRows:
+    """Rows give what their frames give."""
+
+    def rows(self, name="01", length=9, **parts):
+        count = len(next(iter(parts.values())))
+        first = np.arange(count)
+        parts = {part: np.asarray(values, float)[:, None] for part, values in parts.items()}
+        return VideoScores(name, length, first, first[:, None] + 4, parts)
+
+    def test_golden_case(self):
+        scores = CASE["input"]
+        rows = self.rows(
+            length=len(scores["psnr"]) + 4,
+            psnr=scores["psnr"],
+            distance=scores["feature_distance"],
+        )
+        found = fuse(MNAD, rows, None, "paper")
+        np.testing.assert_array_equal(found[:4], [NAN] * 4)
+        right = CASE["expected"]["score"]
+        np.testing.assert_allclose(found[4:], right, rtol=0, atol=GOLDEN["tolerance"])
+
+    @pytest.mark.parametrize("protocol", ["paper", "online"])
+    def test_rows_are_their_frames(self, protocol):
+        videos = [self.rows(psnr=[30, 20, 25], distance=[0.1, 0.4, 0.2]), self.rows(psnr=[1.0] * 5)]
+        found = fuse(MNAD, videos, NORMAL, protocol)
+        again = fuse(MNAD, frame_parts(MNAD, videos), NORMAL, protocol)
+        for one_way, other in zip(found, again, strict=True):
+            np.testing.assert_array_equal(one_way, other)
+
+    def test_a_video_that_lacks_a_part_or_all_rows_has_none(self):
+        empty = VideoScores("03", 4, np.zeros(0, int), np.zeros((0, 1), int), {})
+        videos = [self.rows(psnr=[3.0, 2.0]), self.rows(distance=[1.0], length=5), empty]
+        parts = frame_parts(MNAD, videos)
+        assert list(parts) == ["distance", "psnr"]
+        assert [len(video) for video in parts["psnr"]] == [9, 5, 4]
+        assert np.isnan(parts["psnr"][1]).all()
+        scores = fuse(MNAD, videos, NORMAL, "paper")
+        assert [int(np.isfinite(video).sum()) for video in scores] == [0, 0, 0]
+        assert np.isnan(fuse(MNAD, empty, None, "online")).all()
+
+    def test_nothing_scored_is_the_floor(self):
+        empty = VideoScores("03", 3, np.zeros(0, int), np.zeros((0, 1), int), {})
+        fusion = one(("standardise",), ("reduce", "max"), ("floor", -1.5))
+        np.testing.assert_array_equal(fuse(fusion, empty, None, "online"), [-1.5] * 3)
+
+    def test_windows_that_nothing_assigns_are_refused(self):
+        with pytest.raises(ConfigError, match="rows have to become frames"):
+            fuse(one(("negate", "a")), self.rows(a=[1.0]), None, "paper")
+
+
+def test_parts_that_results_use_are_mentioned():
+    assert mentioned(MNAD, "paper") == {"psnr", "distance"}

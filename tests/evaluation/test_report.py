@@ -259,6 +259,19 @@ def test_page_is_made_of_the_files_alone(workdir):
     assert b"Strongest hits" not in render(workdir).read_bytes()
 
 
+def test_pictures_of_a_methods_own_stand_under_the_heading_they_bring(workdir):
+    index = workdir / "pictures" / "index.json"
+    entries = json.loads(index.read_text())
+    own = {"file": "a.png", "kind": "votes", "caption": "c", "title": "t"}
+    index.write_text(
+        json.dumps([own | {"group": "How they vote"}, own | {"kind": "map"}, *entries])
+    )
+    text = render(workdir).read_text(encoding="utf-8")
+    headings = ("Worst false alarms", "Strongest hits", "How they vote", "Map")
+    places = [text.index(f"<h2>{heading}</h2>") for heading in headings]
+    assert places == sorted(places)
+
+
 def test_set_without_figures_still_has_a_page(workdir, frames):
     scored = read_scores(workdir / "scores.npz")
     unknown = [np.full(len(video), -1, np.int8) for video in scored.labels]

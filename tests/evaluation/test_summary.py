@@ -83,7 +83,7 @@ def test_perfect_method_is_above_noisy_controls(scored, frames):
 
 def test_controls_are_smoothed_where_the_method_is(scored, frames):
     smoothing = (("smooth", (0.2,) * 5, "zero", False),)
-    fusion = Fusion(assign="mean", paper=smoothing, online=(), default="fused")
+    fusion = Fusion(paper=smoothing, online=(), default="fused")
     found = summarise(scored, frames, fusion=fusion, **FEW)["controls"]
     assert found["paper"]["raw"] != found["paper"]["smoothed"]
     assert found["online"]["raw"] == found["online"]["smoothed"]

@@ -96,5 +96,5 @@ def test_evaluation_mode(variables):
     method = create(fixture_config())
     example = batch(FRAMES["frames/test_a"][None, :5])
     pictures = jax.jit(method.pictures)(variables, example)
-    close(EVAL, "eval/output", nchw(2 * pictures["output"] - 1))
-    close(EVAL, "eval/softmax_memory", pictures["matching"].reshape(64, 10))
+    close(EVAL, "eval/output", nchw(2 * pictures["output"].image[:, 0] - 1))
+    close(EVAL, "eval/softmax_memory", pictures["matching"].image.reshape(64, 10))

@@ -9,7 +9,7 @@ import pytest
 
 import vad_jax
 from vad_jax import config as configs
-from vad_jax.data import windows
+from vad_jax.data import spans
 from vad_jax.datasets.synthetic import videos as synthetic
 from vad_jax.methods import mnad
 from vad_jax.nets import memory
@@ -31,7 +31,7 @@ def footage():
 
 def batch(spec, rows=3):
     first = np.arange(rows, dtype=np.int32) * 4
-    frames = footage()[windows.frame_indices(spec, first)]
+    frames = footage()[spans.frame_indices(spec, first)]
     frames = np.broadcast_to(frames, (*frames.shape[:-1], spec.channels))
     return {
         "frames": frames,
@@ -157,7 +157,7 @@ def test_the_paper_lets_the_gradient_through_the_matching_and_the_code_does_not(
 
     def through_read(variant):
         config = tiny(variant=variant, **no_shaping)
-        model = mnad.model(config)
+        model = mnad.Model(config)
         items = jnp.eye(4, 32)
         queries = memory.unit(jax.random.normal(jax.random.key(0), (5, 32)))
         return jax.grad(lambda q: jnp.sum(jnp.sin(3 * model.read(q, items)[0])))(queries)

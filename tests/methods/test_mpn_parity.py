@@ -4,6 +4,7 @@ The arrays are described in `tests/data/README.md`; weights come from a recipe, 
 """
 
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +31,7 @@ from support.mpn import (
 import vad_jax
 from vad_jax import evaluation
 from vad_jax.interop import torch
-from vad_jax.learning import loop, optim
+from vad_jax.learning import optim, stage_run
 from vad_jax.methods import mpn
 from vad_jax.nets import prototypes
 from vad_jax.nets.pixels import sees_and_target
@@ -38,6 +39,7 @@ from vad_jax.nets.pixels import sees_and_target
 pytestmark = pytest.mark.usefixtures("x64")
 
 VARIANTS = ("code", "paper")
+PARTS = ("frame", "compact", "diverse")
 PREFIX = {"code": "", "paper": "paper/"}
 META_STAGE = {"stage_names": ("joint", "meta")}
 
@@ -85,6 +87,34 @@ def forward(variables):
     return jax.device_get(run(variables["params"], pair()))
 
 
+@pytest.fixture(scope="module")
+def gradients(variables):
+    """Part of the loss → variant → its gradient, the loss and all its parts; by one program."""
+    stages = {
+        variant: vad_jax.create(fixture_config(variant=variant, stage_names=("joint",))).stages[0]
+        for variant in VARIANTS
+    }
+
+    @jax.jit
+    def both(params, share):
+        def some(params, stage):
+            total, (_, parts) = stage.loss(params, {}, pair(), None, train=True)
+            return sum(s * parts[name] for s, name in zip(share, PARTS, strict=True)), (
+                total,
+                parts,
+            )
+
+        return {
+            variant: jax.grad(some, has_aux=True)(params, stage)
+            for variant, stage in stages.items()
+        }
+
+    return {
+        name: jax.device_get(both(variables["params"], share))
+        for name, share in zip(PARTS, np.eye(3), strict=True)
+    }
+
+
 @functools.cache
 def scorer():
     """Parts of both variants by one program."""
@@ -99,22 +129,43 @@ def scorer():
 
 
 @functools.cache
-def adapter(variant, of):
-    method = vad_jax.create(fixture_config(variant=variant, adapt_weights=of))
-    return jax.jit(method.adapt, static_argnames="steps")
+def adapter():
+    """(variant, weights, steps) → what `adapt` gives on a support, by one program for all."""
+    cases = [
+        (variant, of, steps)
+        for variant, of in (("code", "published"), ("code", "training"), ("paper", "training"))
+        for steps in (1, 2)
+    ]
+    methods = {
+        (variant, of): vad_jax.create(fixture_config(variant=variant, adapt_weights=of))
+        for variant, of, _ in cases
+    }
+
+    @jax.jit
+    def adapt(variables, support):
+        return {
+            (variant, of, steps): methods[variant, of].adapt(
+                variables[variant], support, steps=steps
+            )
+            for variant, of, steps in cases
+        }
+
+    return adapt
 
 
 @functools.cache
-def episode_gradients(variant, steps):
-    """Of both orders: meta-loss and meta-gradient of one episode (small tests have several)."""
+def episode_gradients():
+    """(variant, steps, order) → meta-loss and meta-gradient of an episode, by one program."""
+    cases = list(itertools.product(VARIANTS, (1, 2), (1, 2)))
 
     @jax.jit
-    def found(params, state, example):
-        both = {}
-        for order in (1, 2):
+    def found(begun, example):
+        def one(variant, steps, order):
             loss = functools.partial(meta_stage(variant, steps, order).loss, train=True)
-            both[order] = jax.value_and_grad(loss, has_aux=True)(params, state, example, None)
-        return both
+            params, state = (begun[variant][name] for name in ("params", "state"))
+            return jax.value_and_grad(loss, has_aux=True)(params, state, example, None)
+
+        return {case: one(*case) for case in cases}
 
     return found
 
@@ -169,21 +220,11 @@ class TestForward:
         agrees(FORWARD, "eval/feature_error", square / 128)
 
     @pytest.mark.parametrize("variant", VARIANTS)
-    def test_losses_and_gradients_of_each_part(self, variables, variant):
-        config = fixture_config(variant=variant, stage_names=("joint",))
-        stage = vad_jax.create(config).stages[0]
-        names, key = ("frame", "compact", "diverse"), PREFIX[variant]
-        assert [config.weights[name] for name in names] == FORWARD[f"lambda_{variant}"].tolist()
-
-        @jax.jit
-        @functools.partial(jax.grad, has_aux=True)
-        def gradient(params, share):
-            total, (_, parts) = stage.loss(params, {}, pair(), None, train=True)
-            some = sum(s * parts[name] for s, name in zip(share, names, strict=True))
-            return some, (total, parts)
-
-        for name, share in zip(names, np.eye(3), strict=True):
-            found, (total, parts) = gradient(variables["params"], share)
+    def test_losses_and_gradients_of_each_part(self, gradients, variant):
+        config, key = fixture_config(variant=variant), PREFIX[variant]
+        assert [config.weights[name] for name in PARTS] == FORWARD[f"lambda_{variant}"].tolist()
+        for name in PARTS:
+            found, (total, parts) = gradients[name][variant]
             agrees(FORWARD, f"{key}loss_{name}", parts[name])
             agrees(FORWARD, f"{key}loss_total", total)
             compared = 0
@@ -198,7 +239,7 @@ class TestForward:
     def test_two_steps_of_adam(self, variables):
         stage = vad_jax.create(fixture_config()).stages[0]
         optimizer = stage.optimizer(steps_per_epoch=2, steps=2)
-        step = jax.jit(loop.train_step(stage, optimizer))
+        step = jax.jit(stage_run.train_step(stage, optimizer))
         slots, losses = optimizer.init(variables["params"]), []
         for number in range(2):
             variables, slots, metrics = step(variables, slots, pair(), jax.random.key(number))
@@ -293,7 +334,7 @@ def scored(variables, key, first=0):
 def test_a_new_scene_in_two_shots(with_step_sizes, tag, of, steps):
     variant, key, shots = tag.partition("_")[0], f"kshot/{tag}", int(META["kshot/K"])
     support = batch(windows(FORWARD["frames/0"])[:shots])
-    adapted, losses = adapter(variant, of)(with_step_sizes[variant], support, steps=steps)
+    adapted, losses = adapter()(with_step_sizes, support)[variant, of, steps]
     agrees(META, f"{key}/support_losses", losses)
     agree(META, f"{key}/theta1", adapted)
     parts = scored(adapted, "frames/0", first=shots)
@@ -310,12 +351,22 @@ def test_a_new_scene_in_two_shots(with_step_sizes, tag, of, steps):
 # Derivatives of derivatives take ten times as long where they are compiled fast.
 @pytest.mark.usefixtures("fully_optimised")
 class TestMetaTraining:
+    @pytest.fixture(scope="class")
+    def begun(self, with_step_sizes):
+        return {
+            variant: meta_stage(variant, 1, 2).begin(with_step_sizes[variant])
+            for variant in VARIANTS
+        }
+
+    @pytest.fixture(scope="class")
+    def first_episode(self, begun):
+        return episode_gradients()(begun, episode(0))
+
     @pytest.mark.parametrize("steps", [1, 2])
     @pytest.mark.parametrize("variant", VARIANTS)
-    def test_losses_and_meta_gradients(self, with_step_sizes, variant, steps):
-        begun = meta_stage(variant, steps, 2).begin(with_step_sizes[variant])
-        both = episode_gradients(variant, steps)(begun["params"], begun["state"], episode(0))
-        for order, ((outer, (_, parts)), found) in both.items():
+    def test_losses_and_meta_gradients(self, first_episode, variant, steps):
+        for order in (1, 2):
+            (outer, (_, parts)), found = first_episode[variant, steps, order]
             key = f"{variant}/T{steps}/order{order}"
             agrees(META, f"{key}/outer_loss", outer)
             assert parts["inner"] == pytest.approx(META[f"{key}/inner_losses"][0], rel=1e-8)
@@ -326,24 +377,22 @@ class TestMetaTraining:
     @pytest.mark.parametrize("variant", VARIANTS)
     def test_parameters_after_the_inner_steps(self, with_step_sizes, variant, steps):
         support = batch(episode(0)["support"][0])
-        adapted, losses = adapter(variant, "training")(
-            with_step_sizes[variant], support, steps=steps
-        )
+        adapted, losses = adapter()(with_step_sizes, support)[variant, "training", steps]
         for order in (1, 2):
             key = f"{variant}/T{steps}/order{order}"
             agrees(META, f"{key}/inner_losses", losses)
             agree(META, f"{key}/theta1", adapted)
 
-    def test_two_steps_of_two_adams(self, with_step_sizes):
+    def test_two_steps_of_two_adams(self, begun, first_episode):
         stage = meta_stage("code", 1, 2)
-        begun = stage.begin(with_step_sizes["code"])
-        params, state = begun["params"], begun["state"]
+        params, state = begun["code"]["params"], begun["code"]["state"]
         optimizer = stage.optimizer(steps_per_epoch=2, steps=2)
         slots = optimizer.init(params)
         for number in (1, 2):
-            found = [
-                episode_gradients("code", 1)(params, state, episode(which))[2] for which in (0, 1)
-            ]
+            now = {**begun, "code": {"params": params, "state": state}}
+            one = first_episode if number == 1 else episode_gradients()(now, episode(0))
+            two = episode_gradients()(now, episode(1))
+            found = [each["code", 1, 2] for each in (one, two)]
             gradient = jax.tree.map(lambda a, b: (a + b) / 2, *(g for _, g in found))
             if number == 1:
                 agree(META, "meta_adam/mean_d_theta", gradient["init"])

@@ -18,7 +18,7 @@ from support.mpn import batch, fixture_config, small_config, small_weights
 
 import vad_jax
 from vad_jax.interop import torch
-from vad_jax.learning import loop, optim
+from vad_jax.learning import optim, stage_run
 from vad_jax.methods import mpn
 
 pytestmark = pytest.mark.usefixtures("x64")
@@ -335,7 +335,7 @@ def test_a_meta_step_moves_theta_and_step_sizes_and_leaves_the_rest_bit_for_bit(
         this.meta.optimizer(steps_per_epoch=1, steps=1), this.meta.trainable, this.begun["params"]
     )
     slots = optimizer.init(this.begun["params"])
-    step = jax.jit(loop.train_step(this.meta, optimizer))
+    step = jax.jit(stage_run.train_step(this.meta, optimizer))
     moved, _, _ = step(this.begun, slots, episodes(), jax.random.key(0))
     finished = this.meta.finish(moved)
     jax.tree.map(np.testing.assert_array_equal, moved["state"], this.begun["state"])

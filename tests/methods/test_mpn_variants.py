@@ -6,13 +6,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support.footage import frames_of
 from support.mpn import small_config
 
 import vad_jax
 from vad_jax import evaluation
-from vad_jax.data import rows, windows
+from vad_jax.data import rows, spans
+from vad_jax.data.footage import Footage
 from vad_jax.datasets.synthetic import videos as synthetic
 from vad_jax.methods import mpn
+from vad_jax.types import EpisodeSpec
 
 META = {"stage_names": ("joint", "meta"), "meta.step_size": 0.02}
 
@@ -33,9 +36,10 @@ def batch(number=3):
 
 
 def episodes(spec, number=2):
-    some = rows.kind(spec).in_order(spec, [40] * number, batch_size=number)[0][0]
-    frames = footage()[rows.frame_indices(spec, some)]
-    return jax.tree.map(np.asarray, rows.batch(spec, frames, some, np.ones(number, bool)))
+    kind, every = rows.kind(spec), Footage([frames_of(footage())] * number)
+    some = kind.in_order(spec, every, batch_size=number)[0][0]
+    taken = {"frames": footage()[kind.indices(spec, every, some)["frames"]]}
+    return jax.tree.map(np.asarray, kind.batch(spec, taken, some, np.ones(number, bool)))
 
 
 @functools.cache
@@ -311,19 +315,18 @@ def test_sampling_and_episodes_reach_the_rows():
     joint, meta = method(
         sampling="video_batch", episodes="published", **META, **{"meta.support": 3, "meta.query": 4}
     ).stages
-    assert joint.inputs.order == "video_batch"
-    assert (meta.inputs.episode.support, meta.inputs.episode.query) == (3, 4)
-    assert meta.inputs.episode.draw == "published"
+    assert (joint.inputs.segments, joint.inputs.row) == (32, None)
+    assert meta.inputs.row == EpisodeSpec(support=3, query=4, segments=32)
     joint, meta = method(**META).stages
-    assert joint.inputs.order == "shuffled"
-    assert meta.inputs.episode.draw == "disjoint"
-    assert method(sampling="video_batch").inputs.order == "shuffled"  # what is scored
+    assert joint.inputs.segments == 0
+    assert meta.inputs.row == EpisodeSpec(support=2, query=2, segments=0)
+    assert method(sampling="video_batch").inputs.segments == 0  # what is scored
 
 
 def test_input_keys_reach_the_windows():
     spec = method(**{"input.stride": 2, "input.step": 3, "input.channels": 3}).inputs
     assert (spec.span, spec.step, spec.colour) == (9, 3, "bgr")
-    assert windows.starts(spec, 15).tolist() == [0, 3, 6]
+    assert spans.starts(spec, 15).tolist() == [0, 3, 6]
 
 
 def test_bfloat16_computes_in_it_and_keeps_the_unit_in_float32():

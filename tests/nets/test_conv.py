@@ -16,7 +16,15 @@ from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from vad_jax.nets import lowering, winograd
-from vad_jax.nets.conv import Conv, UpsampleConvApart, conv, conv_transpose, max_pool
+from vad_jax.nets.conv import (
+    Conv,
+    ConvApart,
+    UpsampleConvApart,
+    conv,
+    conv_transpose,
+    max_pool,
+    with_bias,
+)
 from vad_jax.nets.lowering import Geometry
 
 pytestmark = pytest.mark.usefixtures("x64")
@@ -70,7 +78,7 @@ CASES = {
     "live": (conv, plain, later((64, 64), (3, 3), (64, 64), batch=1)),
     "wide": (conv, plain, later((6, 5), (3, 3), (256, 256), batch=1)),
     "one row, wide": (conv, plain, later((1, 3), (3, 3), (256, 256), batch=1)),
-    "widest": (conv, plain, later((9, 130), (3, 3), (512, 512), batch=1)),
+    "widest": (conv, plain, later((9, 13), (3, 3), (512, 512), batch=1)),
     "1x1": (conv, plain, later((4, 3), (1, 1), (5, 2))),
     "5x5": (conv, plain, later((6, 7), (5, 5), (2, 3))),
     "3x3x3": (conv, plain, later((5, 4, 6), (3, 3, 3), (2, 3))),
@@ -85,6 +93,8 @@ CASES = {
     "lopsided": (functools.partial(conv, padding=((2, 0), (0, 1))),
                  functools.partial(plain, padding=((2, 0), (0, 1))),
                  later((64, 65), (3, 3), (2, 3))),
+    "strided 3d, even": (functools.partial(conv, strides=2), functools.partial(plain, strides=2),
+                         later((4, 6, 8), (3, 3, 3), (2, 3))),
     "doubling": (doubling, plain_doubling, later((5, 7), (3, 3), (4, 3))),
     "doubling, large": (doubling, plain_doubling, later((33, 20), (3, 3), (3, 2))),
 }  # fmt: skip
@@ -187,6 +197,7 @@ def test_every_form_of_the_table_is_xlas(size, channels, edges, seed):
         (Geometry((63, 64), (3, 3), (2, 2), ((1, 1), (1, 1))), (8, 8), (False, False, False)),
         (Geometry((16, 8, 8), (3, 3, 3), (1,) * 3, ((1, 1),) * 3), (8, 8), (True, True, True)),
         (Geometry((1, 8, 8), (3, 3, 3), (1,) * 3, ((1, 1),) * 3), (8, 8), (False, False, False)),
+        (Geometry((8, 6, 6), (3, 3, 3), (1, 2, 2), ((1, 1),) * 3), (8, 8), (True, True, True)),
         (Geometry((64, 64), (5, 5), (1, 1), ((2, 2), (2, 2))), (512, 512), (False, False, False)),
     ],
 )
@@ -262,7 +273,9 @@ def test_forward_mode_is_refused():
         jax.jvp(conv, (x, kernel), (x, kernel))
 
 
-@pytest.mark.parametrize("case_name", ["large image", "wide", "doubling, large", "3x3x3"])
+@pytest.mark.parametrize(
+    "case_name", ["large image", "wide", "doubling, large", "3x3x3", "strided 3d, even"]
+)
 def test_a_batch_split_over_devices_stays_where_it_is(case_name):
     """The gradient of the kernel is summed over the devices; nothing else is sent."""
     ours, _, (x, kernel) = taken(case_name)
@@ -387,3 +400,23 @@ def test_initial_values_are_uniform_within_the_root_of_the_fan_in(layer, bound):
     assert np.abs(kernel).max() <= bound
     assert kernel.std() == pytest.approx(bound / np.sqrt(3), rel=0.1)  # 288 values
     assert np.abs(variables["params"]["bias"]).max() <= bound
+
+
+def test_a_layer_is_its_convolution_and_its_bias():
+    x = drawn((4, 5), (3, 3), (3, 6))[0]
+    variables = Conv(6).init(jax.random.key(0), x)
+    kernel, bias = variables["params"]["kernel"], variables["params"]["bias"]
+    same(Conv(6).apply(variables, x), conv(x, kernel) + bias[None, None, None])
+    same(ConvApart(6).apply(variables, x), (conv(x, kernel), bias))
+    up = UpsampleConvApart(6).apply(variables, x)
+    same(up, (conv_transpose(x, kernel, strides=2), bias))
+
+
+@pytest.mark.parametrize("axes", [1, 3, 4, 5])
+def test_a_bias_is_added_to_every_place_in_the_dtype_of_the_result(axes):
+    y, bias = jnp.ones((2,) * axes, jnp.bfloat16), jnp.array([1.0, 2.0])
+    shifted = with_bias(y, bias)
+    assert shifted.dtype == jnp.bfloat16
+    assert np.unique(shifted[..., 0]) == 2
+    assert np.unique(shifted[..., 1]) == 3
+    assert with_bias(y, None) is y

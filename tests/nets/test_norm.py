@@ -89,22 +89,57 @@ def test_bfloat16_comes_back_while_statistics_stay_wide(images):
     equal(stats["mean"], 0.9 * MEAN + 0.1 * np.asarray(narrow, np.float64).mean(axis=(0, 1, 2)))
 
 
+# Images, clips and plain vectors, from the same numbers.
+SHAPES = {"images": (4, 3, 5, 3), "clips": (4, 5, 1, 3, 3), "vectors": (60, 3)}
+
+
+@pytest.fixture(params=SHAPES)
+def rows(request, images):
+    return images.reshape(SHAPES[request.param])
+
+
+def half_of(rows):
+    return np.arange(len(rows)) % 2 == 0
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_what_lies_between_rows_and_channels_does_not_matter(rows, images, train):
+    """The places of a row are samples of its channels, however many axes they lie along."""
+    mask = np.arange(4) != 1
+    every = np.repeat(mask, len(rows) // 4)
+    options = {"train": train, "mutable": ["batch_stats"]}
+    output, moved = NORM.apply(variables(), jnp.asarray(rows), jnp.asarray(every), **options)
+    expected, stats = NORM.apply(variables(), jnp.asarray(images), jnp.asarray(mask), **options)
+    equal(output, expected.reshape(rows.shape))
+    jax.tree.map(equal, moved, stats)
+
+
+def test_a_row_that_does_not_count_is_left_out_along_any_axes(rows):
+    mask = half_of(rows)
+    spoilt = rows.copy()
+    spoilt[~mask] = 1e6
+    output, stats = trained(spoilt, mask)
+    alone, expected = trained(rows[mask], np.ones(mask.sum(), bool))
+    equal(output[mask], alone)
+    jax.tree.map(equal, stats, expected)
+
+
 def plain(x, mask, scale, bias):
     """What `normalise` writes out, left to automatic differentiation."""
-    counts = mask[:, None, None, None].astype(x.dtype)
-    n = jnp.sum(mask) * x.shape[1] * x.shape[2]
-    mean = jnp.sum(x * counts, axis=(0, 1, 2), keepdims=True) / n
-    var = jnp.sum(counts * (x - mean) ** 2, axis=(0, 1, 2), keepdims=True) / n
-    return (x - mean) / jnp.sqrt(var + 1e-5) * scale[None, None, None] + bias[None, None, None]
+    but_last = tuple(range(x.ndim - 1))
+    counts = jnp.expand_dims(mask, but_last[1:] + (-1,)).astype(x.dtype)
+    n = jnp.sum(mask) * (x[0].size // x.shape[-1])
+    mean = jnp.sum(x * counts, axis=but_last, keepdims=True) / n
+    var = jnp.sum(counts * (x - mean) ** 2, axis=but_last, keepdims=True) / n
+    scale, bias = (jnp.expand_dims(vector, but_last) for vector in (scale, bias))
+    return (x - mean) / jnp.sqrt(var + 1e-5) * scale + bias
 
 
-@pytest.mark.parametrize("mask", [[True] * 4, [True, False, True, True]])
-def test_derivatives_are_those_of_the_formula_also_the_second(images, mask):
+@pytest.mark.parametrize("whole", [True, False])
+def test_derivatives_are_those_of_the_formula_also_the_second(rows, whole):
     """A row that does not count has a gradient of its own, and moves nothing but itself."""
-    mask, weight = (
-        jnp.asarray(mask),
-        jnp.asarray(np.random.default_rng(1).normal(size=(4, 3, 5, 3))),
-    )
+    mask = jnp.asarray(np.ones(len(rows), bool) if whole else half_of(rows))
+    weight = jnp.asarray(np.random.default_rng(1).normal(size=rows.shape))
 
     def derivatives(function):
         def value(x, scale, bias):
@@ -117,7 +152,7 @@ def test_derivatives_are_those_of_the_formula_also_the_second(images, mask):
 
         return jax.jit(lambda *args: (first(*args), jax.grad(length, argnums=(0, 1, 2))(*args)))
 
-    args = jnp.asarray(images), jnp.asarray(SCALE), jnp.asarray(BIAS)
+    args = jnp.asarray(rows), jnp.asarray(SCALE), jnp.asarray(BIAS)
     found = derivatives(lambda *a: normalise(*a, 1e-5)[0])(*args)
     expected = derivatives(plain)(*args)
 

@@ -15,6 +15,8 @@ import vad_jax
 from vad_jax import cli
 from vad_jax import config as configs
 from vad_jax.data import rows as kinds
+from vad_jax.data.footage import Footage
+from vad_jax.data.frames import Frames
 from vad_jax.interop import torch as interop
 from vad_jax.types import Batch, ConfigError, InputSpec, Variables
 
@@ -48,12 +50,14 @@ def varied(config, text: str | None) -> list[tuple[dict[str, str], Any]]:
 
 def batch(spec: InputSpec, rows: int) -> Batch:
     """Rows of random uint8 frames on the host, windows or episodes; all of them count."""
-    windows = 1 if spec.episode is None else spec.episode.support + spec.episode.query
-    shape = (rows, windows, spec.lead + spec.frames, spec.height, spec.width, spec.channels)
-    frames = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    firsts = np.arange(rows * windows, dtype=np.int32).reshape(rows, windows)
-    drawn = np.pad(firsts, ((0, 0), (1, 0)))  # all of video 0
-    return jax.tree.map(np.asarray, kinds.batch(spec, frames, drawn, np.ones(rows, bool)))
+    rng, kind = np.random.default_rng(0), kinds.kind(spec)
+    length = 40 * spec.span * spec.stride
+    shape = (length, spec.height, spec.width, spec.channels)
+    video = Frames("noise", rng.integers(0, 256, shape, np.uint8), (), shape[1:3], shape[3], "")
+    footage = Footage([video] * rows)
+    drawn = kind.in_order(spec, footage, batch_size=rows)[0][0]
+    taken = {"frames": video.read(kind.indices(spec, footage, drawn)["frames"])}
+    return jax.tree.map(np.asarray, kind.batch(spec, taken, drawn, np.ones(rows, bool)))
 
 
 def frames(batch: Batch) -> np.ndarray:
@@ -115,7 +119,7 @@ def training_layers(config) -> list[Convolution]:
     """The convolutions of one forward pass of a completed config's first stage, at its batch."""
     method = vad_jax.create(config)
     stage, key = method.stages[0], jax.random.key(0)
-    shapes = jax.eval_shape(lambda key: stage.begin(method.init(key), None), key)
+    shapes = jax.eval_shape(lambda key: stage.begin(method.init(key)), key)
     rows = batch(stage.inputs, config.stages[stage.name].batch_size)
     loss = functools.partial(stage.loss, train=True)
     return convolutions(loss, shapes["params"], shapes["state"], rows, key)

@@ -11,6 +11,7 @@ filter gradients on a CPU: with it MNAD at 256x256 takes half an hour on two cor
 from __future__ import annotations
 
 import functools
+import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,7 +19,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import flags
 
 from vad_jax import cli
 from vad_jax import config as configs
@@ -195,10 +195,9 @@ def measure(
     return rows
 
 
-def main() -> cli.Outcome:
+def _benchmark(given: cli.Given) -> cli.Outcome:
     """Measures every pass of every convolution and prints the table."""
-    given = flags.FLAGS
-    config = configs.complete(cli.config_of(given.config))
+    config = configs.complete(given.read_config())
     arms = [OURS] + ([PLAIN] if given.plain else [])
     if given.torch:
         peers.check_installed()
@@ -223,9 +222,15 @@ def main() -> cli.Outcome:
     return cli.Outcome({**about, "rows": rows})
 
 
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    command = cli.Command(__doc__)
+    command.string("config", "configs/mnad.py:ped2", "Config file, or FILE:PRESET.")
+    command.switch("plain", "Measure JAX's own convolution, too.", default=True)
+    command.integer("rounds", 5, "Timed calls of each arm.", least=1)
+    command.switch("torch", "Run the same in PyTorch, in turn.")
+    return command.run(_benchmark, argv)
+
+
 if __name__ == "__main__":
-    flags.DEFINE_string("config", "configs/mnad.py:ped2", "Config file, or FILE:PRESET.")
-    flags.DEFINE_bool("plain", True, "Measure JAX's own convolution, too.")
-    flags.DEFINE_integer("rounds", 5, "Timed calls of each arm.", lower_bound=1)
-    flags.DEFINE_bool("torch", False, "Run the same in PyTorch, in turn.")
-    cli.run(main)
+    sys.exit(main())

@@ -16,18 +16,17 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import sys
 import time
 from collections.abc import Sequence
 from typing import Any
 
 import jax
-from absl import flags
 
 import vad_jax
 from vad_jax import cli
 from vad_jax import config as configs
-from vad_jax.benchmarks import cases, peers, timing, train
-from vad_jax.benchmarks import peak_memory as resident
+from vad_jax.benchmarks import cases, peak_memory, peers, timing, train
 from vad_jax.benchmarks.timing import OURS, Built
 from vad_jax.learning import meta
 from vad_jax.methods import mpn
@@ -93,9 +92,9 @@ def memory(config, name: str, *, keep_heap: bool) -> dict[str, float]:
     """Memory of an arm in a fresh process."""
     if name == OURS:
         ours = ("vad_jax.benchmarks.episode", configs.to_json(config), name)
-        return resident.memory("vad_jax.benchmarks.timing:jax_call", *ours, keep_heap=keep_heap)
+        return peak_memory.memory("vad_jax.benchmarks.timing:jax_call", *ours, keep_heap=keep_heap)
     theirs = (*twin(config), name.removeprefix("torch "), peers.device())
-    return resident.memory("vad_jax.benchmarks.peers:arm", *theirs, keep_heap=keep_heap)
+    return peak_memory.memory("vad_jax.benchmarks.peers:arm", *theirs, keep_heap=keep_heap)
 
 
 def form(config, name: str, steps: int) -> Built:
@@ -210,10 +209,9 @@ def measure(
     return rows
 
 
-def main() -> cli.Outcome:
+def _benchmark(given: cli.Given) -> cli.Outcome:
     """Measures every variation and prints the table."""
-    given = flags.FLAGS
-    variations = cases.varied(prepared(cli.config_of(given.config)), given.vary)
+    variations = cases.varied(prepared(given.read_config()), given.vary)
     names = [OURS] + [f"torch {mode}" for mode in MODES if given.torch]
     if given.torch:
         peers.find("mpn")
@@ -228,11 +226,17 @@ def main() -> cli.Outcome:
     return cli.Outcome({**about, "rows": rows})
 
 
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    command = cli.Command(__doc__)
+    command.string("config", "configs/mpn.py:ped2", "Config file, or FILE:PRESET.")
+    command.choices("rows", KINDS, "Which rows; may be given again.")
+    command.string("vary", None, "Config keys and their values: KEY[+KEY]=V1,V2.")
+    command.integer("rounds", 5, "Timed calls of each arm.", least=1)
+    command.switch("memory", "Measure peak memory, each arm in a fresh process.")
+    command.switch("torch", "Run the same in PyTorch, in turn.")
+    return command.run(_benchmark, argv)
+
+
 if __name__ == "__main__":
-    flags.DEFINE_string("config", "configs/mpn.py:ped2", "Config file, or FILE:PRESET.")
-    flags.DEFINE_multi_enum("rows", KINDS, KINDS, "Which rows; may be given again.")
-    flags.DEFINE_string("vary", None, "Config keys and their values: KEY[+KEY]=V1,V2.")
-    flags.DEFINE_integer("rounds", 5, "Timed calls of each arm.", lower_bound=1)
-    flags.DEFINE_bool("memory", False, "Measure peak memory, each arm in a fresh process.")
-    flags.DEFINE_bool("torch", False, "Run the same in PyTorch, in turn.")
-    cli.run(main)
+    sys.exit(main())

@@ -13,17 +13,19 @@ training on a CPU they share its cores.
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from absl import flags
 
 from vad_jax import cli
-from vad_jax.data import windows
+from vad_jax.data import rows as kinds
+from vad_jax.data import spans
 from vad_jax.data.backends import open_feed
+from vad_jax.data.footage import Footage
 from vad_jax.datasets import splits
 from vad_jax.datasets.folder import Source
 from vad_jax.types import ConfigError, DataError
@@ -106,29 +108,29 @@ def measure(
 
 
 def _shuffle(spec, videos, size) -> Callable[[], tuple[np.ndarray, np.ndarray]]:
-    lengths, broken = [len(video) for video in videos], [video.broken for video in videos]
-    if not len(windows.rows(spec, lengths, broken)):
-        raise DataError(f"No video has a window of {spec.span} whole frames: nothing to measure.")
-    order = {"batch_size": size, "seed": 0, "epoch": 0, "broken": broken}
-    return lambda: windows.batches(spec, lengths, **order)
+    given, kind = Footage(videos), kinds.kind(spec)
+    if not any(kind.fits(spec, given, video) for video in range(len(videos))):
+        raise DataError(f"No video has {kind.need(spec)}: nothing to measure.")
+    return lambda: kind.batches(spec, given, batch_size=size, seed=0, epoch=0)
 
 
 def _gathered(spec, videos, batch) -> np.ndarray:
-    index = windows.frame_indices(spec, batch[:, 1])
+    index = spans.frame_indices(spec, batch[:, 1])
     return np.stack([videos[video].read(i) for video, i in zip(batch[:, 0], index, strict=True)])
 
 
-def _feed(backend, videos, spec, rows, mask) -> Callable[[], None]:
+def _feed(backend, videos, spec, batches, mask) -> Callable[[], None]:
     """Every batch of a feed, on the devices as the loop puts it there."""
     import jax
 
     from vad_jax.learning import mesh as meshes
 
-    feed, mesh = open_feed(backend, videos, spec), meshes.make(mask.shape[1])
+    feed = open_feed(backend, Footage(videos), spec)
+    mesh = meshes.make(mask.shape[1])
     store, gather = meshes.copy(mesh, feed.store), jax.jit(feed.gather)
 
     def arm():
-        for item in feed.items(rows, mask):
+        for item in feed.items(batches, mask):
             jax.block_until_ready(gather(store, meshes.split(mesh, item)))
 
     return arm
@@ -159,12 +161,11 @@ def _step_seconds(config) -> float:
     return timing.alternating({"step": step}, 1)["step"][0]
 
 
-def main() -> cli.Outcome:
+def _benchmark(given: cli.Given) -> cli.Outcome:
     """Measures the way of the data and prints the table."""
     from vad_jax.benchmarks import cases, timing
 
-    given = flags.FLAGS
-    variations = cases.varied(cli.config_of(given.config), given.vary or None)
+    variations = cases.varied(given.read_config(), given.vary or None)
     if given.step_seconds and (given.with_step or len(variations) > 1):
         raise ConfigError(
             "--step_seconds is the time of one config's step: give it without --with_step and "
@@ -191,12 +192,18 @@ def main() -> cli.Outcome:
     return cli.Outcome(figures)
 
 
-if __name__ == "__main__":
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    command = cli.Command(__doc__)
     size = "input.height+input.width=64,256"
-    flags.DEFINE_string("config", "configs/quickstart.py", "Config file, or FILE:PRESET.")
-    flags.DEFINE_string("vary", size, "Config keys and their values: KEY[+KEY]=V1,V2; or nothing.")
-    flags.DEFINE_integer("batches", 50, "Batches that a timed call gives.", lower_bound=1)
-    flags.DEFINE_integer("rounds", 5, "Timed calls of each arm.", lower_bound=1)
-    flags.DEFINE_bool("with_step", False, "Measure the config's training step, too.")
-    flags.DEFINE_float("step_seconds", None, "Seconds of a training step, where they are known.")
-    cli.run(main)
+    command.string("config", "configs/quickstart.py", "Config file, or FILE:PRESET.")
+    command.string("vary", size, "Config keys and their values: KEY[+KEY]=V1,V2; or nothing.")
+    command.integer("batches", 50, "Batches that a timed call gives.", least=1)
+    command.integer("rounds", 5, "Timed calls of each arm.", least=1)
+    command.switch("with_step", "Measure the config's training step, too.")
+    command.number("step_seconds", None, "Seconds of a training step, where they are known.")
+    return command.run(_benchmark, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,7 +22,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import flags
 
 from vad_jax import cli, meta
 from vad_jax.benchmarks import timing
@@ -97,9 +97,8 @@ def measure(steps: int, learned: Any, episodes: Any, *, rounds: int) -> list[dic
     return [{"steps": steps, **row, "temporary_mb": made[row["arm"]][1]} for row in rows]
 
 
-def main() -> cli.Outcome:
+def _benchmark(given: cli.Given) -> cli.Outcome:
     """Measures every arm at every number of steps and prints the table."""
-    given = flags.FLAGS
     timing.settle(with_torch=False)
     sizes = {name: getattr(given, name) for name in ("episodes", "shots", "size", "width")}
     about = timing.machine()
@@ -113,11 +112,17 @@ def main() -> cli.Outcome:
     return cli.Outcome({"benchmark": "meta", **sizes, "machine": about, "rows": rows})
 
 
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    command = cli.Command(__doc__)
+    command.list("steps", "1,4,16", "Numbers of inner steps.")
+    command.integer("episodes", 4, "Episodes in a meta-step.", least=1)
+    command.integer("shots", 5, "Images in each support and query set.", least=1)
+    command.integer("size", 16, "Height and width of the images.", least=1)
+    command.integer("width", 16, "Channels between the convolutions.", least=1)
+    command.integer("rounds", 5, "Timed calls of each arm.", least=1)
+    return command.run(_benchmark, argv)
+
+
 if __name__ == "__main__":
-    flags.DEFINE_list("steps", "1,4,16", "Numbers of inner steps.")
-    flags.DEFINE_integer("episodes", 4, "Episodes in a meta-step.", lower_bound=1)
-    flags.DEFINE_integer("shots", 5, "Images in each support and query set.", lower_bound=1)
-    flags.DEFINE_integer("size", 16, "Height and width of the images.", lower_bound=1)
-    flags.DEFINE_integer("width", 16, "Channels between the convolutions.", lower_bound=1)
-    flags.DEFINE_integer("rounds", 5, "Timed calls of each arm.", lower_bound=1)
-    cli.run(main)
+    sys.exit(main())

@@ -12,6 +12,7 @@ memory, the arm `vad_jax` leaves it as it is, like PyTorch's, and `vad_jax gated
 from __future__ import annotations
 
 import contextlib
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -21,18 +22,16 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import flags
 
 import vad_jax
 from vad_jax import cli
 from vad_jax import config as configs
-from vad_jax.benchmarks import cases, peers, timing
-from vad_jax.benchmarks import peak_memory as resident
+from vad_jax.benchmarks import cases, peak_memory, peers, timing
 from vad_jax.benchmarks.timing import OURS, Built
 from vad_jax.data import decoder
+from vad_jax.data.source import Source
 from vad_jax.datasets import splits
-from vad_jax.datasets.folder import Source
-from vad_jax.datasets.synthetic import writer as synthetic_folder
+from vad_jax.datasets.synthetic import write as write_synthetic
 from vad_jax.scoring import compiled, score_videos
 from vad_jax.types import InputSpec, Method, Variables
 
@@ -97,10 +96,10 @@ def memory(config, name: str, windows: int, *, keep_heap: bool) -> dict[str, flo
     """Memory of an arm of the network in a fresh process."""
     if name.startswith(OURS):
         ours = ("vad_jax.benchmarks.score", configs.to_json(config), name, windows)
-        return resident.memory("vad_jax.benchmarks.timing:jax_call", *ours, keep_heap=keep_heap)
+        return peak_memory.memory("vad_jax.benchmarks.timing:jax_call", *ours, keep_heap=keep_heap)
     mode, device = name.removeprefix("torch "), peers.device()
     theirs = (*twin(config, windows), mode, device)
-    return resident.memory("vad_jax.benchmarks.peers:arm", *theirs, keep_heap=keep_heap)
+    return peak_memory.memory("vad_jax.benchmarks.peers:arm", *theirs, keep_heap=keep_heap)
 
 
 def side_by_side(config, streams: int) -> Built:
@@ -155,7 +154,7 @@ def footage(settings) -> Iterator[tuple[list[Source], str]]:
         if settings.root is None or not Path(settings.root).expanduser().exists():
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="vad_jax-"))
             settings = settings.copy_and_resolve_references()
-            root = synthetic_folder.write(Path(folder) / "synthetic")
+            root = write_synthetic(Path(folder) / "synthetic")
             settings.update(name="synthetic", root=str(root))
         dataset = splits.find(settings)
         yield list(dataset.testing or dataset.training), settings.name
@@ -235,10 +234,9 @@ def measure(
     return rows
 
 
-def main() -> cli.Outcome:
+def _benchmark(given: cli.Given) -> cli.Outcome:
     """Measures and prints the table."""
-    given = flags.FLAGS
-    config = configs.complete(cli.config_of(given.config))
+    config = configs.complete(given.read_config())
     names = timing.names(with_torch=given.torch)
     if given.torch:
         peers.find(config.method)
@@ -262,13 +260,19 @@ def main() -> cli.Outcome:
     return cli.Outcome({**about, "rows": rows})
 
 
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    command = cli.Command(__doc__)
+    command.string("config", "configs/mnad.py:ped2", "Config file, or FILE:PRESET.")
+    command.choices("rows", KINDS, "Which rows; may be given again.")
+    command.integer("streams", 8, "Streams side by side.", least=1)
+    command.integer("videos", 1, "Videos from files to scores.", least=1)
+    command.integer("frames", 32, "Frames of each, at most.", least=1)
+    command.integer("rounds", 5, "Timed calls of each arm.", least=1)
+    command.switch("memory", "Measure peak memory, each arm in a fresh process.")
+    command.switch("torch", "Run the same in PyTorch, in turn.")
+    return command.run(_benchmark, argv)
+
+
 if __name__ == "__main__":
-    flags.DEFINE_string("config", "configs/mnad.py:ped2", "Config file, or FILE:PRESET.")
-    flags.DEFINE_multi_enum("rows", KINDS, KINDS, "Which rows; may be given again.")
-    flags.DEFINE_integer("streams", 8, "Streams side by side.", lower_bound=1)
-    flags.DEFINE_integer("videos", 1, "Videos from files to scores.", lower_bound=1)
-    flags.DEFINE_integer("frames", 32, "Frames of each, at most.", lower_bound=1)
-    flags.DEFINE_integer("rounds", 5, "Timed calls of each arm.", lower_bound=1)
-    flags.DEFINE_bool("memory", False, "Measure peak memory, each arm in a fresh process.")
-    flags.DEFINE_bool("torch", False, "Run the same in PyTorch, in turn.")
-    cli.run(main)
+    sys.exit(main())

@@ -18,11 +18,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
-
-from absl import flags
 
 from vad_jax import cli
 
@@ -162,13 +160,12 @@ def _timed(start: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     return {**found, "seconds": time.perf_counter() - began}
 
 
-def main() -> cli.Outcome:
+def _benchmark(given: cli.Given) -> cli.Outcome:
     """Measures every start and prints the table."""
     from vad_jax import config as configs
     from vad_jax.benchmarks import timing
 
-    given = flags.FLAGS
-    config = configs.complete(cli.config_of(given.config))
+    config = configs.complete(given.read_config())
     rows = measure(configs.to_json(config), rounds=given.rounds)
     about = timing.machine()  # takes the device, which the measured processes need
     print(", ".join(f"{name} {value}" for name, value in about.items()))
@@ -178,7 +175,13 @@ def main() -> cli.Outcome:
     return cli.Outcome(figures)
 
 
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    command = cli.Command(__doc__)
+    command.string("config", "configs/mnad.py:tiny", "Config file, or FILE:PRESET.")
+    command.integer("rounds", 3, "Timed processes of each kind.", least=1)
+    return command.run(_benchmark, argv)
+
+
 if __name__ == "__main__":
-    flags.DEFINE_string("config", "configs/mnad.py:tiny", "Config file, or FILE:PRESET.")
-    flags.DEFINE_integer("rounds", 3, "Timed processes of each kind.", lower_bound=1)
-    cli.run(main)
+    sys.exit(main())

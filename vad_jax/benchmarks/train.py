@@ -10,21 +10,21 @@ cores, and compiling 10 s (PyTorch's: minutes).
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
-from absl import flags
 
 import vad_jax
 from vad_jax import cli, runtime
 from vad_jax import config as configs
-from vad_jax.benchmarks import cases, peers, timing
-from vad_jax.benchmarks import peak_memory as resident
+from vad_jax.benchmarks import cases, peak_memory, peers, timing
 from vad_jax.benchmarks.timing import OURS, Built
-from vad_jax.learning import loop, optim
 from vad_jax.learning import mesh as meshes
+from vad_jax.learning import optim
+from vad_jax.learning.stage_run import train_step
 from vad_jax.types import Batch, Stage, Variables
 
 COLUMNS = {
@@ -61,7 +61,7 @@ def ours(stage: Stage, variables: Variables, batch: Batch, *, seed: int) -> Buil
     slots = jax.jit(transform.init)(variables["params"])
     variables, slots = meshes.copy(mesh, (variables, slots))
     began = time.perf_counter()
-    step = jax.jit(loop.train_step(stage, transform), donate_argnums=(0, 1))
+    step = jax.jit(train_step(stage, transform), donate_argnums=(0, 1))
     step = step.lower(variables, slots, meshes.split(mesh, batch), key).compile()
     seconds = time.perf_counter() - began
     runtime.trim_heap()  # as the loop does
@@ -79,7 +79,7 @@ def start(config, *, index: int = 0) -> tuple[Stage, Variables, Batch]:
     """A stage of a completed config, what it begins with, and a random batch."""
     method = vad_jax.create(config)
     stage = method.stages[index]
-    variables = stage.begin(jax.jit(method.init)(jax.random.key(config.seed)), None)
+    variables = stage.begin(jax.jit(method.init)(jax.random.key(config.seed)))
     return stage, variables, cases.batch(stage.inputs, config.stages[stage.name].batch_size)
 
 
@@ -93,10 +93,10 @@ def memory(config, name: str, *, keep_heap: bool) -> dict[str, float]:
     """Memory of an arm in a fresh process."""
     if name == OURS:
         ours = ("vad_jax.benchmarks.train", configs.to_json(config), name)
-        return resident.memory("vad_jax.benchmarks.timing:jax_call", *ours, keep_heap=keep_heap)
+        return peak_memory.memory("vad_jax.benchmarks.timing:jax_call", *ours, keep_heap=keep_heap)
     mode, device = name.removeprefix("torch "), peers.device()
     theirs = (*twin(config), mode, device)
-    return resident.memory("vad_jax.benchmarks.peers:arm", *theirs, keep_heap=keep_heap)
+    return peak_memory.memory("vad_jax.benchmarks.peers:arm", *theirs, keep_heap=keep_heap)
 
 
 def operations(config) -> int:
@@ -117,10 +117,9 @@ def measure(
     return [{**row, "clips_per_second": clips / row["seconds"]} for row in rows]
 
 
-def main() -> cli.Outcome:
+def _benchmark(given: cli.Given) -> cli.Outcome:
     """Measures every variation and prints the table."""
-    given = flags.FLAGS
-    variations = cases.varied(cli.config_of(given.config), given.vary)
+    variations = cases.varied(given.read_config(), given.vary)
     names = timing.names(with_torch=given.torch)
     if given.torch:
         peers.find(variations[0][1].method)
@@ -136,10 +135,16 @@ def main() -> cli.Outcome:
     return cli.Outcome({**about, "rows": rows})
 
 
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    command = cli.Command(__doc__)
+    command.string("config", "configs/mnad.py:ped2", "Config file, or FILE:PRESET.")
+    command.string("vary", None, "Config keys and their values: KEY[+KEY]=V1,V2.")
+    command.integer("rounds", 5, "Timed calls of each arm.", least=1)
+    command.switch("memory", "Measure peak memory, each arm in a fresh process.")
+    command.switch("torch", "Run the same in PyTorch, in turn.")
+    return command.run(_benchmark, argv)
+
+
 if __name__ == "__main__":
-    flags.DEFINE_string("config", "configs/mnad.py:ped2", "Config file, or FILE:PRESET.")
-    flags.DEFINE_string("vary", None, "Config keys and their values: KEY[+KEY]=V1,V2.")
-    flags.DEFINE_integer("rounds", 5, "Timed calls of each arm.", lower_bound=1)
-    flags.DEFINE_bool("memory", False, "Measure peak memory, each arm in a fresh process.")
-    flags.DEFINE_bool("torch", False, "Run the same in PyTorch, in turn.")
-    cli.run(main)
+    sys.exit(main())

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from vad_jax.data.feed import Feed
-from vad_jax.data.frames import Frames
+from vad_jax.data.footage import Footage
 from vad_jax.types import InputSpec
 
 
-def open_feed(backend: str, videos: Sequence[Frames], spec: InputSpec) -> Feed:
+def open_feed(backend: str, footage: Footage, spec: InputSpec) -> Feed:
     """The feed of a backend, `tf` or `resident`; both give identical batches."""
     if backend == "resident":
         from vad_jax.data import resident as module
     else:
         from vad_jax.data import tf_pipeline as module
-    return module.feed(videos, spec)
+    return module.feed(footage, spec)

@@ -1,23 +1,16 @@
 """Decoding in a child process: a file that a person names must not bring down ours.
 
-A child takes one video after another from its standard input, one line of JSON each, and answers
-with frames on its standard output: a fixed header and bytes, nothing that has to be unpickled.
-Its memory is limited; one that is silent for too long is killed.
+A child takes one video after another and answers with its frames. Its memory is limited; one that
+is silent for too long is killed.
 """
 
 from __future__ import annotations
 
 import atexit
-import contextlib
 import json
 import logging
 import os
-import select
 import struct
-import subprocess
-import sys
-import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vad_jax.data import video
+from vad_jax.data.child import Child, Send, Silent, limit_memory, serve
 from vad_jax.data.source import Source
 from vad_jax.data.video import MAX_PIXELS, Colour, Unreadable, pictures, resized
 from vad_jax.types import DataError
@@ -36,15 +30,19 @@ SILENCE_SECONDS = 60.0  # a frame of 64 megapixels takes one or two
 PATIENCE_SECONDS = 600.0, 10.0  # of waiting for a whole video, and more for each megabyte of it
 MEMORY_BYTES = 4 << 30  # of address space; a 4K H.264 film takes 1.2 GB
 MAX_FRAMES = 10_000_000  # four days at 30 a second
-_HEADER = struct.Struct("<cq")  # kind, bytes that follow
 _FRAME = struct.Struct("<dIIIII")  # seconds (NaN: none), H W C, source height and width
 _ENDINGS = {"error": (str, type(None)), "note": (str, type(None)), "unreadable": (bool,)}
-_PIPE_BYTES = 1 << 20
 _CV_NO_MEMORY = -4  # OpenCV's code
 # A playlist, a list of files or an address inside a file opens nothing else.
 ONLY_FILES = "protocol_whitelist;file|format_whitelist;" + ",".join(
     ("mov", "matroska", "webm", "avi", "mpeg", "mpegvideo", "mpegts", "flv", "asf", "h264", "hevc")
 )
+_QUIET = {
+    "OPENCV_FFMPEG_CAPTURE_OPTIONS": ONLY_FILES,
+    "OPENCV_FFMPEG_LOGLEVEL": "-8",
+    "OPENCV_LOG_LEVEL": "SILENT",
+    "OPENBLAS_NUM_THREADS": "1",  # each thread takes address space
+}
 
 
 class Picture(NamedTuple):
@@ -157,10 +155,10 @@ def _answers(source: Source, request: dict, silence: float) -> Iterator[tuple[by
                 if kind == b".":
                     said = _ending(body)
                 elif number == MAX_FRAMES:
-                    raise _Silent("does not end and was given up")
+                    raise Silent("does not end and was given up")
                 else:
                     _check(kind, body)
-            except _Silent as silent:
+            except Silent as silent:
                 raise Unreadable(
                     f"Video {source.name}: its decoder {silent} after {number} frames. Convert or "
                     f"replace {source.file or source.images[0].parent}."
@@ -185,27 +183,27 @@ def _patience(source: Source) -> float:
     return base + each * size / 1e6
 
 
-def _take() -> _Child:
+def _take() -> Child:
     """A child that waits for a video, or a new one."""
     while True:
         try:
             child = _idle.pop()
         except IndexError:
-            return _Child()
+            return Child("vad_jax.data.decoder", most_bytes=4 * MAX_PIXELS, environment=_QUIET)
         if child.ready():
             return child
         child.end()
 
 
 def _check(kind: bytes, body: bytearray) -> None:
-    """Raises `_Silent` for an answer that is neither a frame nor a fault of one."""
+    """Raises `Silent` for an answer that is neither a frame nor a fault of one."""
     if kind == b"F" and len(body) >= _FRAME.size:
         _, height, width, channels, *_ = _FRAME.unpack_from(body)
         if height * width * channels == len(body) - _FRAME.size and channels in (1, 3):
             return
     elif kind == b"B":
         return
-    raise _Silent("sent what is no frame")
+    raise Silent("sent what is no frame")
 
 
 def _ending(body: bytearray) -> dict:
@@ -215,101 +213,16 @@ def _ending(body: bytearray) -> dict:
             return said
     except (ValueError, KeyError, TypeError):
         pass
-    raise _Silent("sent what is no ending")
+    raise Silent("sent what is no ending")
 
 
-class _Silent(Exception):
-    """A child that says no more, and why."""
-
-
-_idle: list[_Child] = []  # children without a video; they end with this process
-
-
-class _Child:
-    def __init__(self):
-        environment = {
-            "OPENCV_FFMPEG_CAPTURE_OPTIONS": ONLY_FILES,
-            "OPENCV_FFMPEG_LOGLEVEL": "-8",
-            "OPENCV_LOG_LEVEL": "SILENT",
-            "OPENBLAS_NUM_THREADS": "1",  # each thread takes address space
-            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-        }
-        self._owner, self._complaints = os.getpid(), tempfile.TemporaryFile()  # noqa: SIM115
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "vad_jax.data.decoder", str(self._owner)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._complaints,
-            env=os.environ | environment,
-            start_new_session=True,  # Ctrl-C is for the parent
-        )
-        self._out = self._process.stdout.fileno()
-        _widen(self._out)
-
-    def ready(self) -> bool:
-        """Whether it lives and is ours: after a fork two processes would share its pipes."""
-        return self._owner == os.getpid() and self._process.poll() is None
-
-    def ask(self, request: dict) -> None:
-        try:
-            self._process.stdin.write(json.dumps(request).encode() + b"\n")
-            self._process.stdin.flush()
-        except OSError:
-            pass  # its silence says more
-
-    def answer(self, seconds: float) -> tuple[bytes, bytearray]:
-        until = time.monotonic() + seconds
-        kind, size = _HEADER.unpack(self._read(_HEADER.size, until, seconds))
-        if not 0 <= size <= 4 * MAX_PIXELS:
-            raise _Silent(f"sent {size} bytes, which is no frame,")
-        return kind, self._read(size, until, seconds)
-
-    def _read(self, size: int, until: float, seconds: float) -> bytearray:
-        buffer = bytearray(size)
-        rest = memoryview(buffer)
-        while rest:
-            left = until - time.monotonic()
-            if left <= 0 or not select.select([self._out], [], [], left)[0]:
-                raise _Silent(f"was silent for {seconds:g} seconds")
-            number = os.readv(self._out, [rest])
-            if not number:
-                raise _Silent(f"died ({self._cause()})")
-            rest = rest[number:]
-        return buffer
-
-    def _cause(self) -> str:
-        """The signal or exit code of a dead child, and the last line that it wrote."""
-        code = self._process.wait()
-        said = f"signal {-code}" if code < 0 else f"exit {code}"
-        self._complaints.seek(0)
-        lines = self._complaints.read().decode(errors="replace").strip().splitlines()
-        return f"{said}: {lines[-1]}" if lines and code > 0 else said
-
-    def end(self) -> None:
-        """Kills it; a child of another process is only let go."""
-        if self._owner == os.getpid():
-            self._process.kill()
-        for pipe in (self._process.stdin, self._process.stdout, self._complaints):
-            with contextlib.suppress(OSError):
-                pipe.close()
-        if self._owner == os.getpid():
-            self._process.wait()
+_idle: list[Child] = []  # children without a video; they end with this process
 
 
 @atexit.register
 def _end_idle() -> None:
     while _idle:
         _idle.pop().end()
-
-
-def _widen(pipe: int) -> None:
-    """Lets a pipe hold a frame or more, where the system can."""
-    try:
-        import fcntl
-
-        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-    except (AttributeError, OSError):
-        pass
 
 
 def _picture(body: bytearray) -> Picture:
@@ -321,43 +234,30 @@ def _picture(body: bytearray) -> Picture:
 # The child
 
 
-def _serve(parent: int) -> None:
-    """Answers every line of standard input until it ends, or its parent."""
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    out = os.fdopen(os.dup(1), "wb", buffering=0)
-    os.dup2(2, 1)  # what libraries print must not come between the frames
-    _widen(out.fileno())
-    for line in sys.stdin:
-        request = json.loads(line)
-        said = {"error": None, "unreadable": False, "note": None, "stated": None}
-        try:
-            _limit_memory(request["memory"])
-            if request["only_stated"]:
-                said["stated"] = video.stated(request["file"])
-            else:
-                said["note"] = _send_all(out, request)
-        except DataError as error:
-            said |= {"error": str(error), "unreadable": isinstance(error, Unreadable)}
-        except BrokenPipeError:
-            return
-        except Exception as error:
-            where = request["file"] or Path(request["images"][0]).parent
-            why = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[-1]}"
-            if isinstance(error, MemoryError) or getattr(error, "code", 0) == _CV_NO_MEMORY:
-                why = f"it needs more than the {request['memory'] / 2**30:.1f} GB of memory allowed"
-            said["error"] = f"Video {request['name']}: {where} cannot be decoded, {why}."
-            said["unreadable"] = True
-        _send(out, b".", json.dumps(said).encode())
+def _answer(request: dict, send: Send) -> None:
+    """Sends the frames of one video and how it ended, or what its file says of itself."""
+    said = {"error": None, "unreadable": False, "note": None, "stated": None}
+    try:
+        limit_memory(request["memory"])
+        if request["only_stated"]:
+            said["stated"] = video.stated(request["file"])
+        else:
+            said["note"] = _send_all(send, request)
+    except DataError as error:
+        said |= {"error": str(error), "unreadable": isinstance(error, Unreadable)}
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        where = request["file"] or Path(request["images"][0]).parent
+        why = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[-1]}"
+        if isinstance(error, MemoryError) or getattr(error, "code", 0) == _CV_NO_MEMORY:
+            why = f"it needs more than the {request['memory'] / 2**30:.1f} GB of memory allowed"
+        said["error"] = f"Video {request['name']}: {where} cannot be decoded, {why}."
+        said["unreadable"] = True
+    send(b".", json.dumps(said).encode())
 
 
-def _end_with(parent: int) -> None:
-    """Ends this process soon after its parent is gone, whatever a codec is doing."""
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(0)
-
-
-def _send_all(out, request: dict) -> str | None:
+def _send_all(send: Send, request: dict) -> str | None:
     images, file = request["images"], request["file"]
     source = Source(
         request["name"],
@@ -371,30 +271,14 @@ def _send_all(out, request: dict) -> str | None:
         except StopIteration as end:
             return end.value
         if isinstance(frame, DataError):
-            _send(out, b"B", str(frame).encode())
+            send(b"B", str(frame).encode())
             continue
         pixels, seconds = frame
         small = np.ascontiguousarray(resized(pixels, request["size"]))
         seconds = float("nan") if seconds is None else seconds
         head = _FRAME.pack(seconds, *small.shape, *pixels.shape[:2])
-        _send(out, b"F", head, small.data)
-
-
-def _send(out, kind: bytes, *parts) -> None:
-    parts = [memoryview(part).cast("B") for part in parts]
-    for part in (_HEADER.pack(kind, sum(map(len, parts))), *parts):
-        rest = memoryview(part)
-        while rest:
-            rest = rest[out.write(rest) :]
-
-
-def _limit_memory(size: int) -> None:
-    import resource
-
-    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-    size = size if hard == resource.RLIM_INFINITY else min(size, hard)
-    resource.setrlimit(resource.RLIMIT_AS, (size, hard))
+        send(b"F", head, small.data)
 
 
 if __name__ == "__main__":
-    _serve(int(sys.argv[1]))
+    serve(_answer)

@@ -13,11 +13,9 @@ import json
 import logging
 import os
 import shutil
-import tempfile
-import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -25,9 +23,19 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from vad_jax.data.cache import (
+    new_entry,
+    read_entry,
+    read_observed,
+    tidy,
+    write_about,
+    write_observed,
+)
 from vad_jax.data.decoder import Decoded
+from vad_jax.data.growing import GrowingFrames
+from vad_jax.data.observing import Observer, Result, Watching
 from vad_jax.data.source import Source
-from vad_jax.data.video import Colour, Unreadable
+from vad_jax.data.video import Colour, Unreadable, resized
 from vad_jax.types import ConfigError, DataError
 
 log = logging.getLogger(__name__)
@@ -35,8 +43,6 @@ log = logging.getLogger(__name__)
 REMEDY = "Replace the file, or set data.on_bad_frame=skip to leave such frames and videos out."
 FORMAT = 1  # of a cache entry; part of its key
 THREADS = 4  # each waits for a decoder of its own
-PART = ".part-"  # begins the names of folders that hold half an entry
-FORGOTTEN_SECONDS = 86_400.0  # of a half entry that nobody writes to: its process was killed
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +57,7 @@ class Frames:
       source_size: (height, width) of the raw frames.
       channels: C, as delivered.
       digest: SHA-256 of the raw files' bytes.
+      observed: what observers saw of the raw frames, by their keys.
     """
 
     name: str
@@ -59,6 +66,7 @@ class Frames:
     source_size: tuple[int, int]
     channels: int
     digest: str
+    observed: Mapping[str, Result] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.array)
@@ -91,6 +99,7 @@ def decode(
     colour: Colour,
     cache: str | Path,
     on_bad_frame: Literal["error", "skip"] = "error",
+    observers: Sequence[Observer] = (),
     progress: bool = True,
 ) -> list[Frames]:
     """Decodes videos into a cache, or opens what an earlier call left there.
@@ -104,6 +113,8 @@ def decode(
         and times do.
       on_bad_frame: `error`, or `skip` to name and count what cannot be read. A video with no
         readable frame is then left out of the result.
+      observers: see the raw frames as they are decoded; what they saw is kept beside the frames.
+        Of a video that was decoded without one of them the raw frames are read once more.
       progress: whether a bar is shown.
 
     Raises:
@@ -115,8 +126,8 @@ def decode(
         raise ConfigError(f"colour={colour} has 3 channels, not {channels} (input.channels).")
     if on_bad_frame not in ("error", "skip"):
         raise ConfigError(f"data.on_bad_frame is error or skip, not {on_bad_frame!r}.")
-    store = Store(Path(cache), (height, width), channels, colour)
-    store.tidy()
+    store = Store(Path(cache), (height, width), channels, colour, tuple(observers))
+    tidy(store.cache)
 
     def one(source: Source) -> Frames | DataError:
         try:
@@ -154,12 +165,20 @@ def identity(frames: Iterable[Frames]) -> str:
 
 @dataclass(frozen=True)
 class Store:
-    """A cache folder for frames of one size and colour; one entry a video, renamed when whole."""
+    """A cache folder for frames of one size and colour, one entry a video.
+
+    Attributes:
+      cache: the folder.
+      size: (height, width) of a frame as delivered.
+      channels, colour: as delivered.
+      observers: what sees the raw frames.
+    """
 
     cache: Path
     size: tuple[int, int]
     channels: int
     colour: Colour
+    observers: tuple[Observer, ...]
 
     def frames(self, source: Source, *, strict: bool) -> Frames:
         """The frames of one video, decoded only if no whole entry is there.
@@ -169,77 +188,53 @@ class Store:
           DataError: sizes differ or the cache is full; with `strict` also any bad frame.
         """
         entry = self.cache / self._key(source)
-        opened = self._open(source, entry)
+        opened = read_entry(entry, source.name)
         if opened is None:
-            self._build(source, entry, strict=strict)
-            opened = self._open(source, entry)
-        frames, faults = opened
-        if strict and faults:
-            raise DataError(f"{faults[0]} {REMEDY}")
-        return frames
-
-    def tidy(self) -> None:
-        """Removes half entries of processes that were killed; of living ones none is so old."""
-        for part in self.cache.glob(f"{PART}*"):
-            with contextlib.suppress(OSError):  # another process tidies, too
-                newest = max(path.stat().st_mtime for path in (part, *part.rglob("*")))
-                if time.time() - newest > FORGOTTEN_SECONDS:
-                    shutil.rmtree(part)
-
-    def _key(self, source: Source) -> str:
-        files = [(str(p.absolute()), *_stamp(p)) for p in _files(source)]
-        facts = [FORMAT, files, self.size, self.colour, cv2.__version__]
-        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
-
-    def _open(self, source: Source, entry: Path) -> tuple[Frames, list[str]] | None:
-        if not entry.is_dir():
-            return None
-        try:
-            about = json.loads((entry / "about.json").read_text())
-            array = np.load(entry / "frames.npy", mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
-            log.warning("Decoding %s again: its cache is damaged (%s).", source.name, error)
-            shutil.rmtree(entry)
-            return None
-        frames = Frames(
+            with self._in_room(source), new_entry(entry) as part:
+                self._build(source, part, strict=strict)
+            opened = read_entry(entry, source.name)
+        array, about = opened
+        if strict and about["faults"]:
+            raise DataError(f"{about['faults'][0]} {REMEDY}")
+        return Frames(
             name=source.name,
             array=array,
             broken=tuple(about["broken"]),
             source_size=tuple(about["source_size"]),
             channels=self.channels,
             digest=about["digest"],
+            observed=self._observed(source, entry, len(array)),
         )
-        return frames, about["faults"]
+
+    def _key(self, source: Source) -> str:
+        files = [(str(p.absolute()), *_stamp(p)) for p in _files(source)]
+        facts = [FORMAT, files, self.size, self.colour, cv2.__version__]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
+
+    @contextlib.contextmanager
+    def _in_room(self, source: Source) -> Iterator[None]:
+        """Says of a full disk what was to be written, and what to do."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            free = shutil.disk_usage(self.cache).free
+            raise DataError(
+                f"No room left in {self.cache} for {source.name}: {free} bytes are free, a "
+                f"frame needs {self.size[0] * self.size[1] * 3}. Videos decoded so far are "
+                "kept: make room, or set another cache, and run again."
+            ) from None
 
     def _build(self, source: Source, entry: Path, *, strict: bool) -> None:
-        self.cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self.cache, prefix=PART) as folder:
-            part = Path(folder) / "entry"
-            part.mkdir()
-            try:
-                about = self._write(source, part / "frames.npy", strict=strict)
-                about["digest"] = digest(source)
-                (part / "about.json").write_text(json.dumps(about))
-            except OSError as error:
-                if error.errno != errno.ENOSPC:
-                    raise
-                free = shutil.disk_usage(self.cache).free
-                raise DataError(
-                    f"No room left in {self.cache} for {source.name}: {free} bytes are free, a "
-                    f"frame needs {self.size[0] * self.size[1] * 3}. Videos decoded so far are "
-                    "kept: make room, or set another cache, and run again."
-                ) from None
-            try:
-                part.rename(entry)
-            except OSError:  # another process was quicker; its entry is as good
-                if not entry.is_dir():
-                    raise
-
-    def _write(self, source: Source, path: Path, *, strict: bool) -> dict:
+        """Decodes a video into a new entry; observers see it meanwhile."""
         broken, faults, size = [], [], None
-        with Rows(path, self.size) as rows:
-            decoded = Decoded(source, colour=self.colour, size=self.size)
+        watching = Watching(self.observers, source.name, self.colour)
+        # Observers see frames of their own size: then they are resized here, not in the child.
+        decoded = Decoded(source, colour=self.colour, size=None if self.observers else self.size)
+        with GrowingFrames(entry / "frames.npy", self.size) as rows:
             for position, picture in enumerate(decoded):
+                watching.push(picture)
                 if isinstance(picture, DataError):
                     if strict:
                         raise DataError(f"{picture} {REMEDY}")
@@ -248,61 +243,32 @@ class Store:
                     rows.append(np.zeros((*self.size, 1), np.uint8))
                 else:
                     size = picture.source_size
-                    rows.append(picture.pixels)
+                    rows.append(resized(picture.pixels, self.size))
         if size is None:
             raise Unreadable(faults[0] if faults else f"Video {source.name} has no frame.")
-        return {"broken": broken, "faults": faults, "source_size": size}
+        about = {"broken": broken, "faults": faults, "source_size": size}
+        write_about(entry, about | {"digest": digest(source)})
+        for key, result in watching.results().items():
+            write_observed(entry, key, result)
 
-
-class Rows:
-    """An .npy file `[F, H, W, c]` that grows a frame at a time; c is 1 until colours differ."""
-
-    def __init__(self, path: Path, size: tuple[int, int]):
-        self.path, self.size, self.count, self.channels = path, size, 0, 1
-
-    def __enter__(self) -> Rows:
-        self._begin()
-        return self
-
-    def __exit__(self, *exception) -> None:
-        if exception[0] is None:
-            self.file.seek(0)
-            self._header()
-        self.file.close()
-
-    def append(self, frame: np.ndarray) -> None:
-        """Adds a frame `[H, W, 1 or 3]`."""
-        if self.channels == 1 and not (frame == frame[..., :1]).all():
-            self._widen(frame.shape[-1])
-        if self.channels == 1:
-            frame = frame[..., :1]
-        self.file.write(np.broadcast_to(frame, (*self.size, self.channels)).tobytes())
-        self.count += 1
-
-    def _begin(self) -> None:
-        self.file = self.path.open("wb+")
-        self._header()
-
-    def _header(self) -> None:
-        # NumPy leaves room for the first axis to grow: a later header has the same length.
-        about = {"descr": "|u1", "fortran_order": False}
-        shape = (self.count, *self.size, self.channels)
-        np.lib.format.write_array_header_1_0(self.file, {**about, "shape": shape})
-
-    def _widen(self, channels: int) -> None:
-        """Writes the frames so far once more, with all their channels."""
-        self.file.close()
-        narrow = self.path.with_suffix(".narrow")
-        self.path.rename(narrow)
-        written, self.count, self.channels = self.count, 0, channels
-        self._begin()
-        frame = self.size[0] * self.size[1]
-        with narrow.open("rb") as file:
-            file.seek(self.file.tell())
-            for _ in range(written):
-                grey = np.frombuffer(file.read(frame), np.uint8)
-                self.append(grey.reshape(*self.size, 1))
-        narrow.unlink()
+    def _observed(self, source: Source, entry: Path, length: int) -> dict[str, Result]:
+        """What each observer saw; those that have not seen this video yet see it now, together."""
+        found = {o.key: read_observed(entry, o.key, source.name) for o in self.observers}
+        missing = [observer for observer in self.observers if found[observer.key] is None]
+        if not missing:
+            return found
+        watching = Watching(missing, source.name, self.colour)
+        for picture in Decoded(source, colour=self.colour):
+            watching.push(picture)
+        if watching.count != length:
+            raise DataError(
+                f"Video {source.name} has {watching.count} frames, but had {length} when it was "
+                f"decoded. Its files were changed since: remove {entry} and run again."
+            )
+        with self._in_room(source):
+            for key, result in watching.results().items():
+                write_observed(entry, key, result)
+        return found | {o.key: read_observed(entry, o.key, source.name) for o in missing}
 
 
 def _files(source: Source) -> tuple[Path, ...]:

@@ -1,62 +1,53 @@
-"""The raw grey frames that evaluation's controls look at."""
+"""Raw frames in grey, one for every position of a video: what observers and controls look at."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 
+import cv2
 import numpy as np
-from tqdm import tqdm
 
 from vad_jax.data.decoder import Decoded
 from vad_jax.data.source import Source
+from vad_jax.data.video import Colour
 from vad_jax.types import DataError
 
-log = logging.getLogger(__name__)
+
+def in_grey(pixels: np.ndarray, colour: Colour) -> np.ndarray:
+    """A frame `[H, W, C]` of that order of channels as uint8 `[H, W]`."""
+    if colour == "grey":
+        return pixels[..., 0]
+    return cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY if colour == "rgb" else cv2.COLOR_BGR2GRAY)
+
+
+class Unbroken:
+    """Fills the gaps of a video: a bad frame repeats the one before it.
+
+    Bad frames in front are given as the first good one as soon as that has come. Where none is
+    good nothing is given.
+    """
+
+    def __init__(self) -> None:
+        self._last: np.ndarray | None = None
+        self._missing = 0
+
+    def push(self, frame: np.ndarray | None) -> list[np.ndarray]:
+        """Takes the next frame, or None for a bad one; returns what can be given now, in order."""
+        if frame is None:
+            self._missing += self._last is None
+            return [] if self._last is None else [self._last]
+        due, self._missing = [frame] * (1 + self._missing), 0
+        self._last = frame
+        return due
 
 
 def grey_frames(source: Source) -> Iterator[np.ndarray]:
-    """The raw frames of a video, uint8 `[H, W]`; a bad one repeats the one before it.
+    """The raw frames of a video, uint8 `[H, W]`, its gaps filled (`Unbroken`).
 
     Raises:
       DataError: the video cannot be read.
     """
-    last, missing = None, 0
+    unbroken = Unbroken()
     for picture in Decoded(source, colour="grey"):
-        if isinstance(picture, DataError):
-            missing += 1
-            frames = [] if last is None else [last]
-        else:
-            frame = picture.pixels[..., 0]
-            frames = [frame] * (1 + (missing if last is None else 0))
-            last = frame
-        yield from frames
-
-
-def mean_grey(
-    sources: Sequence[Source],
-    size: tuple[int, int],
-    *,
-    left_out: Mapping[str, Collection[int]] | None = None,
-) -> np.ndarray | None:
-    """The mean of all frames, float64 `[H, W]`.
-
-    Args:
-      sources: training videos; one that cannot be read is named and left out.
-      size: (height, width) of the frames that it is compared with; of another: None.
-      left_out: video → positions that training leaves out (`splits.excluded`).
-    """
-    total, number = 0, 0
-    for source in tqdm(sources, desc="mean frame", unit="video", disable=None, leave=False):
-        try:
-            gone = (left_out or {}).get(source.name, ())
-            for position, frame in enumerate(grey_frames(source)):
-                if position in gone:
-                    continue
-                if frame.shape != size:
-                    log.warning("Training frames have another size: no control `distance to mean`.")
-                    return None
-                total, number = total + frame.astype(np.float64), number + 1
-        except DataError as error:  # training left the video out, too
-            log.warning("Not in the mean frame: %s", error)
-    return total / number if number else None
+        bad = isinstance(picture, DataError)
+        yield from unbroken.push(None if bad else in_grey(picture.pixels, "grey"))

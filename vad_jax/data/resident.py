@@ -7,30 +7,42 @@ from collections.abc import Iterator, Sequence
 import jax.numpy as jnp
 import numpy as np
 
-from vad_jax.data import rows
-from vad_jax.data.feed import Feed
-from vad_jax.data.frames import Frames
+from vad_jax.data import rows as kinds
+from vad_jax.data.feed import Feed, places
+from vad_jax.data.footage import Footage
 from vad_jax.types import Batch, InputSpec
 
 
-def feed(videos: Sequence[Frames], spec: InputSpec) -> Feed:
-    """A feed whose store is all frames, uint8 `[F, H, W, c]`; grey ones keep a single channel."""
-    begins = np.cumsum([0, *(len(video) for video in videos)])[:-1]
-    channels = max(video.array.shape[-1] for video in videos)
-    store = np.concatenate([_widened(video.array, channels) for video in videos])
+def feed(footage: Footage, spec: InputSpec) -> Feed:
+    """A feed whose store is all frames, uint8 `[F, H, W, c]`, and all tables, of all videos.
+
+    Grey frames keep a single channel.
+    """
+    arrays = {"frames": _of_one_width([video.array for video in footage.videos])}
+    arrays |= {name: table.values for name, table in footage.tables.items()}
+    begins = {
+        name: np.cumsum([0, *(len(own) for own in values)])[:-1] for name, values in arrays.items()
+    }
+    store = {name: np.concatenate(values) for name, values in arrays.items()}
 
     def items(batches: np.ndarray, masks: np.ndarray) -> Iterator[dict]:
         for some, mask in zip(batches, masks, strict=True):
-            index = begins[some[:, 0], None, None] + rows.frame_indices(spec, some)
-            yield {"index": index.astype(np.int32), "rows": some, "mask": mask}
+            index = {}
+            for name, own in places(spec, footage, some).items():
+                begin = begins[name][some[:, 0]].reshape(-1, *[1] * (own.ndim - 1))
+                index[name] = (begin + own).astype(np.int32)
+            yield {"index": index, "rows": some, "mask": mask}
 
     def gather(store, item) -> Batch:
-        frames = store[item["index"]]
-        frames = jnp.broadcast_to(frames, (*frames.shape[:-1], spec.channels))
-        return rows.batch(spec, frames, item["rows"], item["mask"])
+        taken = {name: store[name][index] for name, index in item["index"].items()}
+        if "frames" in taken:
+            frames = taken["frames"]
+            taken["frames"] = jnp.broadcast_to(frames, (*frames.shape[:-1], spec.channels))
+        return kinds.kind(spec).batch(spec, taken, item["rows"], item["mask"])
 
     return Feed(store=store, items=items, gather=gather)
 
 
-def _widened(array: np.ndarray, channels: int) -> np.ndarray:
-    return np.broadcast_to(array, (*array.shape[:-1], channels))
+def _of_one_width(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+    channels = max(array.shape[-1] for array in arrays)
+    return [np.broadcast_to(array, (*array.shape[:-1], channels)) for array in arrays]

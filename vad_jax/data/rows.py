@@ -1,70 +1,75 @@
-"""Rows of every kind: which there are, in what order, and the batch that their frames make.
+"""A kind of row: which rows footage has, what each takes of it, and the batch that this makes.
 
-A row is int32 `[1 + W]`: its video and the first frames of its W windows, -1 for one that is not
-there. A window is a row with W = 1, an episode has K + Q. Letters as in `windows`.
+Windows and episodes are two kinds. Another is one file with a record `ROWS` and a record for
+`InputSpec.row` that names it: nothing here knows which kinds there are. Letters: N batches, B rows
+of a batch, R int32 numbers that say a row: its video, its first frame, and what else its kind
+needs to find it again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from types import ModuleType
-from typing import Any
+import importlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
-from vad_jax.data import episodes, windows
-from vad_jax.types import SEGMENTS, Batch, InputSpec
+from vad_jax.types import InputSpec
 
 
-def kind(spec: InputSpec) -> ModuleType:
-    """The module whose `batches` and `in_order` make the rows of a spec."""
-    return windows if spec.episode is None else episodes
+class Rows(NamedTuple):
+    """The functions of one kind of row. All are pure; none opens a file.
 
-
-def fits(spec: InputSpec, length: int, broken: Collection[int] = ()) -> bool:
-    """Whether a video of so many frames has a row."""
-    if spec.episode is not None:
-        return episodes.fits(spec, length, broken)
-    number = len(windows.starts(spec, length, broken))
-    return number >= (SEGMENTS if spec.order == "video_batch" else 1)
-
-
-def need(spec: InputSpec) -> str:
-    """What a video must have for a row, in words."""
-    if spec.episode is None and spec.order == "shuffled":
-        return f"a window of {spec.span} whole frames"
-    if spec.episode is None:
-        return f"{SEGMENTS} windows of {spec.span} whole frames (sampling video_batch)"
-    if spec.episode.draw == "published":
-        number = SEGMENTS * (spec.episode.support + spec.episode.query)
-        return f"{number} windows of {spec.span} whole frames (episodes published)"
-    return f"two windows of {spec.span} whole frames that share none"
-
-
-def frame_indices(spec: InputSpec, rows: np.ndarray) -> np.ndarray:
-    """The frames of each window of rows `[B, 1 + W]`: `[B, W, L]`."""
-    return windows.frame_indices(spec, rows[:, 1:])
-
-
-def batch(spec: InputSpec, frames: Any, rows: Any, mask: Any) -> Batch:
-    """The batch of rows; traced inside the step.
-
-    Args:
-      spec: what a row is.
-      frames: `[B, W, L, H, W, C]`, those of `frame_indices`.
-      rows: int32 `[B, 1 + W]`.
-      mask: bool `[B]`.
+    Attributes:
+      batches: `(spec, footage, *, batch_size, seed, epoch) → (rows int32 [N, B, R], mask bool
+        [N, B])`: one epoch of training.
+      in_order: `(spec, footage, *, batch_size) → (rows, mask)`: those that a loss is measured on,
+        the same each time; the last batch is padded.
+      fits: `(spec, footage, video) → bool`: whether the video of that number has a row.
+      need: `(spec) → str`: what a video must have for that, in words.
+      indices: `(spec, footage, rows [B, R]) → {"frames": …, TABLE: …}`: what each row takes:
+        positions in its video, and in its video's part of a table, int of any shape `[B, …]`.
+      batch: `(spec, taken, rows, mask) → Batch`: traced inside the step. `taken` has the keys of
+        `indices` with what lies there, frames `[B, …, H, W, C]`, entries of a table `[B, …]` + the
+        shape of an entry.
+      cutter: `(spec) → object` that makes the same rows from a stream (`data/cutting.py`), or None
+        where rows come from whole videos alone.
     """
-    named = {"mask": mask, "video": rows[:, 0], "frame": rows[:, 1]}
-    if spec.episode is None:
-        return {"frames": frames[:, 0], **named}
-    support = spec.episode.support
-    there = jnp.logical_and(rows[:, 1:] >= 0, mask[:, None])
-    return {
-        "support": frames[:, :support],
-        "query": frames[:, support:],
-        "support_mask": there[:, :support],
-        "query_mask": there[:, support:],
-        **named,
-    }
+
+    batches: Callable[..., tuple[np.ndarray, np.ndarray]]
+    in_order: Callable[..., tuple[np.ndarray, np.ndarray]]
+    fits: Callable[..., bool]
+    need: Callable[..., str]
+    indices: Callable[..., dict[str, np.ndarray]]
+    batch: Callable[..., dict[str, Any]]
+    cutter: Callable[[InputSpec], Any]
+
+
+def kind(spec: InputSpec) -> Rows:
+    """The functions of a spec's rows: of the module that its `row` names, else of windows."""
+    name = "vad_jax.data.windows" if spec.row is None else type(spec.row).rows
+    return importlib.import_module(name).ROWS
+
+
+def rounds(number: int, taken: int) -> int:
+    """How often rows that take so many windows at a time are drawn for about all to be seen."""
+    return max(1, round(number / taken)) if taken else 0
+
+
+def whole_batches(every: np.ndarray, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows `[M, R]` as batches; those that do not fill the last are left out.
+
+    They are left to other epochs. Unless there is not even one batch: then it is padded.
+    """
+    if len(every) >= batch_size:
+        every = every[: len(every) // batch_size * batch_size]
+    return pack(every, batch_size)
+
+
+def pack(every: np.ndarray, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows `[M, R]` as batches `[N, B, R]`, the last one padded with the first row, and masks."""
+    number = -(-len(every) // batch_size)
+    padding = number * batch_size - len(every)
+    mask = np.arange(number * batch_size) < len(every)
+    padded = np.concatenate([every, np.repeat(every[:1], padding, axis=0)])
+    return padded.reshape(number, batch_size, *every.shape[1:]), mask.reshape(number, batch_size)

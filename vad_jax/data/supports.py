@@ -10,7 +10,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from vad_jax.data.windows import apart, frame_indices, rows, starts
+from vad_jax.data.spans import apart, frame_indices, starts
+from vad_jax.data.windows import rows
 from vad_jax.types import InputSpec
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
-from vad_jax.data import rows
-from vad_jax.data.feed import Feed
-from vad_jax.data.frames import Frames
+from vad_jax.data import rows as kinds
+from vad_jax.data.feed import Feed, places
+from vad_jax.data.footage import Footage
 from vad_jax.types import Batch, InputSpec
 
 _THREADS = 2  # tf.data's threads compete with XLA for the cores
@@ -26,20 +26,23 @@ def _tensorflow():
     return tf
 
 
-def feed(videos: Sequence[Frames], spec: InputSpec) -> Feed:
-    """A feed that reads windows from the memory-mapped frames."""
+def feed(footage: Footage, spec: InputSpec) -> Feed:
+    """A feed that reads what rows take from the memory-mapped frames and from the tables."""
 
-    def read(some):
-        index = rows.frame_indices(spec, some)
-        clips = [videos[video].read(i) for video, i in zip(some[:, 0], index, strict=True)]
-        return np.stack(clips)
+    def read(some: np.ndarray) -> list[np.ndarray]:
+        index = places(spec, footage, some)
+        return [_read(footage, name, some[:, 0], own) for name, own in index.items()]
 
     def items(batches: np.ndarray, masks: np.ndarray) -> Iterator[dict]:
+        if not len(batches):
+            return iter(())
         tf = _tensorflow()
+        names = list(places(spec, footage, batches[0]))
+        types = [tf.as_dtype(_dtype(footage, name)) for name in names]
 
         def item(some, mask):
-            frames = tf.numpy_function(read, [some], tf.uint8, stateful=False)
-            return {"frames": frames, "rows": some, "mask": mask}
+            taken = tf.numpy_function(read, [some], types, stateful=False)
+            return {"taken": dict(zip(names, taken, strict=True)), "rows": some, "mask": mask}
 
         options = tf.data.Options()
         options.deterministic = True
@@ -49,6 +52,17 @@ def feed(videos: Sequence[Frames], spec: InputSpec) -> Feed:
         return pipeline.prefetch(4).with_options(options).as_numpy_iterator()
 
     def gather(store, item) -> Batch:
-        return rows.batch(spec, item["frames"], item["rows"], item["mask"])
+        return kinds.kind(spec).batch(spec, item["taken"], item["rows"], item["mask"])
 
-    return Feed(store=(), items=items, gather=gather)
+    return Feed(store={}, items=items, gather=gather)
+
+
+def _read(footage: Footage, name: str, videos: np.ndarray, index: np.ndarray) -> np.ndarray:
+    pairs = zip(videos, index, strict=True)
+    if name == "frames":
+        return np.stack([footage.videos[video].read(own) for video, own in pairs])
+    return np.stack([footage.tables[name].values[video][own] for video, own in pairs])
+
+
+def _dtype(footage: Footage, name: str) -> np.dtype:
+    return np.dtype(np.uint8) if name == "frames" else footage.tables[name].values[0].dtype

@@ -6,14 +6,16 @@ Frames are uint8 `[H, W, C]` in the order of channels asked for: `bgr` and `rgb`
 
 from __future__ import annotations
 
+import io
 import os
-import struct
-from collections.abc import Generator
+import warnings
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
+from PIL import BmpImagePlugin, ImageFile, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 
 from vad_jax.data.source import Source
 from vad_jax.types import DataError
@@ -22,7 +24,6 @@ Colour = Literal["rgb", "bgr", "grey"]
 
 MAX_PIXELS = 64_000_000
 THREADS = min(4, os.cpu_count() or 1)  # of a decoder; each takes memory
-TIFF_BYTES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}  # of a value, else 1
 # Containers that hold the number of frames; elsewhere it is guessed from duration and rate.
 COUNTED = frozenset({".avi", ".mp4", ".mov", ".m4v"})
 
@@ -31,12 +32,17 @@ class Unreadable(DataError):
     """A video with no readable frame."""
 
 
-class Header(NamedTuple):
-    """What a picture file says of itself: its size, and whether its last byte is there."""
+class Format(NamedTuple):
+    """A format of pictures.
 
-    height: int
-    width: int
-    complete: bool
+    Attributes:
+      header: Pillow's reader of headers; pixels are decoded by OpenCV.
+      complete: (opened, bytes, position behind the header) → whether the last pixel is there, as
+        far as this shows without decoding; OpenCV fills up what is missing.
+    """
+
+    header: Callable[[io.BytesIO], ImageFile.ImageFile]
+    complete: Callable[[ImageFile.ImageFile, bytes, int], bool]
 
 
 def read_image(
@@ -57,13 +63,12 @@ def read_image(
         data = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from None
-    header = _checked(path, data)
+    height, width = _checked(path, data)
     flag = cv2.IMREAD_GRAYSCALE if colour == "grey" else cv2.IMREAD_COLOR
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
     if pixels is None:
         raise DataError(
-            f"{path} ({len(data)} bytes) says {header.height}x{header.width} pixels "
-            "but cannot be decoded."
+            f"{path} ({len(data)} bytes) says {height}x{width} pixels but cannot be decoded."
         )
     return resized(_ordered(pixels, colour), size)
 
@@ -71,7 +76,7 @@ def read_image(
 def size_of(path: str | Path) -> tuple[int, int]:
     """Height and width that a picture file's header says. Raises DataError as `read_image`."""
     path = Path(path)
-    return _checked(path, path.read_bytes())[:2]
+    return _checked(path, path.read_bytes())
 
 
 def stated(path: str | Path) -> tuple[float | None, int]:
@@ -182,20 +187,27 @@ def _by(size: tuple[int, ...]) -> str:
     return f"{size[0]}x{size[1]}"
 
 
-def _checked(path: Path, data: bytes) -> Header:
+def _checked(path: Path, data: bytes) -> tuple[int, int]:
+    """Height and width of a picture that is small enough and whole."""
     what = f"{path} ({len(data)} bytes)"
     if not data:
         raise DataError(f"{what} is empty.")
-    try:
-        header = _header(data)
-    except (struct.error, LookupError, ValueError):
-        raise DataError(f"{what} is cut off within its header.") from None
-    if header is None:
+    kind = next((FORMATS[magic] for magic in FORMATS if data.startswith(magic)), None)
+    if kind is None:
         raise DataError(f"{what} is no picture: neither JPEG, PNG, BMP nor TIFF.")
-    _check_pixels(path, header.height, header.width)
-    if not header.complete:
+    file = io.BytesIO(data)
+    try:
+        with warnings.catch_warnings():  # of dates, places and the like: nothing that is shown
+            warnings.simplefilter("ignore")
+            picture = kind.header(file)
+        (width, height), position = picture.size, file.tell()
+        complete = kind.complete(picture, data, position)
+    except (SyntaxError, OSError, LookupError, ValueError, TypeError, UserWarning) as error:
+        raise DataError(f"{what} is cut off or damaged and cannot be decoded ({error}).") from None
+    _check_pixels(path, height, width)
+    if not complete:
         raise DataError(f"{what} is cut off: its end is missing.")
-    return header
+    return height, width
 
 
 def _check_pixels(path: Path, height: int, width: int) -> None:
@@ -206,53 +218,42 @@ def _check_pixels(path: Path, height: int, width: int) -> None:
         )
 
 
-def _header(data: bytes) -> Header | None:
-    if data.startswith(b"\xff\xd8"):
-        return _jpeg(data)
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        width, height = struct.unpack_from(">II", data, 16)
-        return Header(height, width, b"IEND\xaeB`\x82" in data)
-    if data.startswith(b"BM"):
-        start, _, width, height, _, bits, packed = struct.unpack_from("<IIiiHHI", data, 10)
-        rows = abs(height) * (-(-width * bits // 32) * 4)
-        return Header(abs(height), width, packed != 0 or len(data) >= start + rows)
-    if data[:4] in (b"II*\0", b"MM\0*"):
-        return _tiff(data, "<" if data[:2] == b"II" else ">")
-    return None
+def _jpeg_complete(picture, data: bytes, position: int) -> bool:
+    # An end before the scan is a thumbnail's. From the back: the whole is not searched.
+    return data.rfind(b"\xff\xd9", position) >= 0
 
 
-def _jpeg(data: bytes) -> Header:
-    """Walks the segments to the scan; only after it is FFD9 an end and not a thumbnail's."""
-    at, size = 2, None
-    while True:
-        marker, length = struct.unpack_from(">HH", data, at)
-        if marker >> 8 != 0xFF:
-            raise ValueError("no marker")
-        if marker == 0xFFFF:  # fill byte
-            at += 1
-            continue
-        if 0xFFC0 <= marker <= 0xFFCF and marker not in (0xFFC4, 0xFFC8, 0xFFCC):
-            size = struct.unpack_from(">HH", data, at + 5)
-        at += 2 + length
-        if marker == 0xFFDA:
-            return Header(*size, b"\xff\xd9" in data[at:]) if size else Header(0, 0, False)
+def _png_complete(picture, data: bytes, position: int) -> bool:
+    return data.rfind(b"IEND\xaeB`\x82") >= 0
 
 
-def _tiff(data: bytes, order: str) -> Header:
-    """Size of the first page, and whether all its strips or tiles lie within the file."""
-    (at,) = struct.unpack_from(order + "I", data, 4)
-    (entries,) = struct.unpack_from(order + "H", data, at)
-    tags = {}
-    for entry in range(at + 2, at + 2 + 12 * entries, 12):
-        tag, kind, count = struct.unpack_from(order + "HHI", data, entry)
-        place, size = entry + 8, count * TIFF_BYTES.get(kind, 1)
-        if size > 4:
-            (place,) = struct.unpack_from(order + "I", data, place)
-        if place + size > len(data):
-            raise ValueError("a value beyond the end")
-        if tag in (256, 257, 273, 279, 324, 325):
-            letter = {3: "H", 4: "I"}[kind]
-            tags[tag] = struct.unpack_from(f"{order}{count}{letter}", data, place)
-    starts, lengths = tags.get(273, tags.get(324, ())), tags.get(279, tags.get(325, ()))
-    complete = all(s + n <= len(data) for s, n in zip(starts, lengths, strict=False))
-    return Header(tags[257][0], tags[256][0], complete)
+def _bmp_complete(picture, data: bytes, position: int) -> bool:
+    ((codec, _, start, about),) = picture.tile
+    stride = about[1] if codec == "raw" else 0  # packed: its length shows in decoding alone
+    return start + stride * picture.height <= len(data)
+
+
+def _tiff(file: io.BytesIO) -> ImageFile.ImageFile:
+    """A TIFF's header. Pillow only warns of values that lie beyond the file's end."""
+    warnings.filterwarnings("error", "Tag (offset|data)|Possibly corrupt|Corrupt|Truncated")
+    return TiffImagePlugin.TiffImageFile(file)
+
+
+def _tiff_complete(picture, data: bytes, position: int) -> bool:
+    """Whether all strips or tiles lie within the file."""
+    tags = picture.tag_v2
+    starts = tags.get(TiffImagePlugin.STRIPOFFSETS) or tags.get(TiffImagePlugin.TILEOFFSETS, ())
+    counts = tags.get(TiffImagePlugin.STRIPBYTECOUNTS) or tags.get(
+        TiffImagePlugin.TILEBYTECOUNTS, ()
+    )
+    return all(s + n <= len(data) for s, n in zip(starts, counts, strict=False))
+
+
+_TIFF = Format(_tiff, _tiff_complete)
+FORMATS = {  # by a file's first bytes, never by its suffix
+    b"\xff\xd8": Format(JpegImagePlugin.JpegImageFile, _jpeg_complete),
+    b"\x89PNG\r\n\x1a\n": Format(PngImagePlugin.PngImageFile, _png_complete),
+    b"BM": Format(BmpImagePlugin.BmpImageFile, _bmp_complete),
+    b"II*\0": _TIFF,
+    b"MM\0*": _TIFF,
+}

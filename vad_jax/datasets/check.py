@@ -17,7 +17,9 @@ import numpy as np
 from tqdm import tqdm
 
 from vad_jax.data.decoder import Decoded
-from vad_jax.datasets.folder import Dataset, Source, first_missing, natural
+from vad_jax.data.source import Source
+from vad_jax.datasets.dataset import Dataset
+from vad_jax.datasets.names import first_missing, natural
 from vad_jax.datasets.raw.published import Part, Published, by_name, fewer
 from vad_jax.types import DataError
 

@@ -21,8 +21,10 @@ from typing import Any
 import numpy as np
 
 from vad_jax.data.decoder import MAX_FRAMES
+from vad_jax.data.source import Source
 from vad_jax.datasets.build.staging import PART, png
-from vad_jax.datasets.folder import Dataset, Source, given_labels, open_folder
+from vad_jax.datasets.dataset import Dataset
+from vad_jax.datasets.folder import given_labels, open_folder
 from vad_jax.types import DataError
 
 log = logging.getLogger(__name__)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from vad_jax.data.frames import Frames, decode
-from vad_jax.datasets import NAMES, Dataset, exclusions, open_dataset
-from vad_jax.datasets.folder import Source, natural
+from vad_jax.data.source import Source
+from vad_jax.datasets.catalogue import NAMES, exclusions, open_dataset
+from vad_jax.datasets.dataset import Dataset
+from vad_jax.datasets.names import natural, shown
 from vad_jax.types import ConfigError, DataError, InputSpec
 
 log = logging.getLogger(__name__)
@@ -39,14 +42,25 @@ def find(settings) -> Dataset:
     return dataset
 
 
-def training(dataset: Dataset, settings, spec: InputSpec) -> tuple[list[Frames], list[Frames]]:
+def training(
+    dataset: Dataset, settings, spec: InputSpec, **options: Any
+) -> tuple[list[Frames], list[Frames]]:
     """The training videos and those that `data.validation` holds out, decoded.
 
+    Both are normal videos alone unless `data.videos` is `all`; how many were left out is logged.
     No window of either touches a frame that `data.exclude` names.
 
+    Args:
+      dataset: as `find` gives it.
+      settings: `config.data`.
+      spec: of the frames that are wanted.
+      options: for `decoded`.
+
     Raises:
-      ConfigError: a held-out name that is no training video, or nothing left to train on.
-      DataError: the data set has no training part, or lacks a video of which frames are excluded.
+      ConfigError: a held-out name that is no training video or no normal one, or nothing left to
+        train on.
+      DataError: the data set has no training part or no normal video in it, or lacks a video of
+        which frames are excluded.
     """
     if not dataset.training:
         raise DataError(
@@ -60,7 +74,9 @@ def training(dataset: Dataset, settings, spec: InputSpec) -> tuple[list[Frames],
             f"data.validation names {', '.join(unknown)}; the training videos are "
             f"{', '.join(names)}."
         )
-    videos = decoded(dataset.training, settings, spec)
+    sources = trained_on(dataset, settings)
+    _check_normal(dataset, sources, settings.validation)
+    videos = decoded(sources, settings, spec, **options)
     if settings.exclude:
         _check_excluded(videos, settings.exclude, exclusions(dataset.name)[settings.exclude])
         videos = _without(videos, settings.exclude, excluded(dataset, settings))
@@ -69,6 +85,35 @@ def training(dataset: Dataset, settings, spec: InputSpec) -> tuple[list[Frames],
     if not rest:
         raise ConfigError("data.validation holds out every training video: nothing is left.")
     return rest, held_out
+
+
+def trained_on(dataset: Dataset, settings) -> tuple[Source, ...]:
+    """The training videos that `data.videos` asks for, normal ones or all; held-out ones too."""
+    anomalous = {} if settings.videos == "all" else dataset.anomalous
+    return tuple(source for source in dataset.training if source.name not in anomalous)
+
+
+def _check_normal(dataset: Dataset, sources: Sequence[Source], validation: Sequence[str]) -> None:
+    """Says how many training videos are not among those that are taken, and whether that can be."""
+    anomalous = dataset.anomalous
+    if len(sources) == len(dataset.training):
+        return
+    if held_out := set(validation) & anomalous.keys():
+        raise ConfigError(
+            f"data.validation names anomalous videos: {shown(held_out)}. Only normal ones are "
+            "trained on and held out: take them off the list, or give --config.data.videos=all."
+        )
+    many = f"{len(anomalous)} anomalous training videos ({_by_class(anomalous.values())})"
+    if not sources:
+        raise DataError(
+            f"{dataset.name} at {dataset.root} has no normal training video, but {many}. "
+            "Only normal videos are trained on unless told otherwise: --config.data.videos=all."
+        )
+    log.warning("%s: %s are left out; --config.data.videos=all takes them.", dataset.root, many)
+
+
+def _by_class(classes: Iterable[str]) -> str:
+    return ", ".join(f"{number} {name}" for name, number in sorted(Counter(classes).items()))
 
 
 def excluded(dataset: Dataset, settings) -> dict[str, frozenset[int]]:
@@ -110,9 +155,9 @@ def _without(
     return found
 
 
-def testing(dataset: Dataset, settings, spec: InputSpec) -> list[Frames]:
-    """The test videos, decoded."""
-    return decoded(dataset.testing, settings, spec)
+def testing(dataset: Dataset, settings, spec: InputSpec, **options: Any) -> list[Frames]:
+    """The test videos, decoded; `options` are for `decoded`."""
+    return decoded(dataset.testing, settings, spec, **options)
 
 
 def decoded(
@@ -126,8 +171,11 @@ def decoded(
     """Videos as `config.data` (`settings`) and a method's `spec` want them.
 
     Args:
+      sources: the videos.
+      settings: `config.data`.
+      spec: height, width, channels and colour of the frames.
       cache: another folder than `data.cache`.
-      options: for `frames.decode`.
+      options: for `frames.decode`: `observers`, `progress`.
     """
     return decode(
         sources,

@@ -175,9 +175,8 @@ def _replicates(labels, scores, metric, draws):
 
 
 def _value(metric, labels, scores, draw):
-    result = metric([labels[i] for i in draw], [scores[i] for i in draw])
-    result = result[0] if isinstance(result, tuple) else result
-    return np.nan if result is None else result
+    value = metrics.value_of(metric, [labels[i] for i in draw], [scores[i] for i in draw])
+    return np.nan if value is None else value
 
 
 def _counts(draws, videos):

@@ -7,24 +7,27 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vad_jax.evaluation import metrics as frame_metrics
-from vad_jax.evaluation.bootstrap import bootstrap, common, paired_bootstrap
+from vad_jax.evaluation.bootstrap import bootstrap
 from vad_jax.evaluation.controls import best_control
-from vad_jax.evaluation.score_files import Scored
+from vad_jax.evaluation.differences import (
+    check_same,
+    difference,
+    difference_text,
+)
+from vad_jax.evaluation.metrics import COMPARED
+from vad_jax.evaluation.score_files import Scored, known_scores, truth_of
 from vad_jax.evaluation.tables import figure_text
-from vad_jax.types import DataError
 
 COLUMNS = (("paper", "auc_micro"), ("online", "auc_micro"), ("paper", "auc_macro"))
-METRICS = {"auc_micro": frame_metrics.auc_micro, "auc_macro": frame_metrics.auc_macro}
 _ABOUT_RUNS = (
-    "AUC × 100, unsmoothed, with intervals over videos; the share of frames that updated a memory. "
-    "Seeds of one configuration: mean ± deviation and range, and the interval of all replicates."
+    "AUC × 100, unsmoothed, with intervals over videos. Seeds of one configuration: mean ± "
+    "deviation and range, and the interval of all replicates."
 )
 _ABOUT_PAIRS = (
     "In points, over the frames that both runs score, with the interval of paired draws of videos "
     "and its two-sided p."
 )
-_HEAD = ("run", "seed", "micro, paper", "micro, online", "macro, paper", "updated")
+_HEAD = ("run", "seed", "micro, paper", "micro, online", "macro, paper")
 
 
 def comparison(
@@ -120,19 +123,17 @@ def _others(seeds: Mapping[Any, Sequence[str]]) -> list[str]:
 
 
 def _lines(name, metrics) -> list[tuple[str, ...]]:
-    updated = metrics["part_means"].get("updated")
-    updated = "–" if updated is None else f"{updated:.3f}"
     cells = [figure_text(metrics["protocols"][p]["raw"][m]) for p, m in COLUMNS]
-    lines = [_row(name, metrics["run"].get("seed", "–"), *cells, updated)]
+    lines = [_row(name, metrics["run"].get("seed", "–"), *cells)]
     for result, own in metrics["results"].items():
         cells = [figure_text(own[p]["raw"][m]) if p in own else "–" for p, m in COLUMNS]
-        lines.append(_row(f"{name}, {result}", metrics["run"].get("seed", "–"), *cells, "–"))
+        lines.append(_row(f"{name}, {result}", metrics["run"].get("seed", "–"), *cells))
     return lines
 
 
 def _over_seeds(names, runs, scored, draw) -> list[tuple[str, ...]]:
     """Mean ± deviation and range over the seeds, for the method and each further result."""
-    _check_same([scored[name] for name in names], names)
+    check_same({name: scored[name] for name in names})
     lines, count = [], f"{len(names)} seeds"
     for result in (None, *runs[names[0]]["results"]):
         cells, pooled = [], []
@@ -150,8 +151,8 @@ def _over_seeds(names, runs, scored, draw) -> list[tuple[str, ...]]:
             cells.append(f"{values.mean():.1f} ± {spread}")
             pooled.append(f"{low:.1f} to {high:.1f}")
         what = f", {result}" if result else ""
-        lines.append(_row(f"mean of {count}{what}", "all", *cells, "–"))
-        lines.append(_row(f"interval of {count}{what}", "all", *pooled, "–"))
+        lines.append(_row(f"mean of {count}{what}", "all", *cells))
+        lines.append(_row(f"interval of {count}{what}", "all", *pooled))
     return lines
 
 
@@ -160,35 +161,17 @@ def _pooled(group, result, protocol, metric, draw) -> tuple[float, float]:
     key = f"{protocol}_raw"
     values = [
         bootstrap(
-            _truth(run),
-            _known(run, run.scores[key] if result is None else run.results[f"{result}_{key}"]),
-            METRICS[metric],
+            truth_of(run),
+            known_scores(
+                run, run.scores[key] if result is None else run.results[f"{result}_{key}"]
+            ),
+            COMPARED[metric],
             **draw,
         ).values
         for run in group
     ]
     low, high = np.percentile(np.concatenate(values), [2.5, 97.5])
     return 100 * low, 100 * high
-
-
-def _truth(run: Scored):
-    return [np.maximum(labels, 0) for labels in run.labels]
-
-
-def _known(run: Scored, videos):
-    return [np.where(own < 0, np.nan, value) for own, value in zip(run.labels, videos, strict=True)]
-
-
-def _check_same(group, names) -> None:
-    first = group[0]
-    for name, other in zip(names, group, strict=True):
-        if other.names != first.names or any(
-            not np.array_equal(a, b) for a, b in zip(other.labels, first.labels, strict=True)
-        ):
-            raise DataError(
-                f"{name} and {names[0]} were evaluated on other videos or labels: their figures "
-                "do not compare. Evaluate both on the same test set with the same --labels."
-            )
 
 
 def _controls(runs) -> list[tuple[str, ...]]:
@@ -201,28 +184,17 @@ def _controls(runs) -> list[tuple[str, ...]]:
             best = best_control(controls)
             cells.append("–" if best is None else f"{100 * controls[best]['value']:.1f} ({best})")
         frames = metrics["data"]["scored"]
-        lines[_row(f"best control, {frames} frames", "–", *cells, "–")] = None
+        lines[_row(f"best control, {frames} frames", "–", *cells)] = None
     return list(lines)
 
 
 def _differences(scored, draw) -> Table:
     """Each run minus the first, paired."""
     (first, base), *others = scored.items()
-    _check_same(list(scored.values()), list(scored))
+    check_same(scored)
     titles = [f"{metric.removeprefix('auc_')}, {protocol}" for protocol, metric in COLUMNS]
     rows = []
     for name, other in others:
-        cells = []
-        for protocol, metric in COLUMNS:
-            a, b = (_known(run, run.scores[f"{protocol}_raw"]) for run in (other, base))
-            found = paired_bootstrap(_truth(base), a, b, METRICS[metric], **draw)
-            if found.low is None:
-                cells.append("–")
-                continue
-            a, b = common(a, b)
-            values = [METRICS[metric](_truth(base), videos) for videos in (a, b)]
-            values = [getattr(value, "value", value) for value in values]
-            interval = f"({100 * found.low:+.1f} to {100 * found.high:+.1f}), p {found.p:.3f}"
-            cells.append(f"{100 * (values[0] - values[1]):+.1f} {interval}")
-        rows.append(_row(name, *cells))
+        gaps = (difference(other, base, f"{p}_raw", m, **draw) for p, m in COLUMNS)
+        rows.append(_row(name, *map(difference_text, gaps)))
     return Table("Differences", _ABOUT_PAIRS, (f"minus {first}, paired", *titles), rows)

@@ -100,6 +100,25 @@ def boxes_from_map(
     return boxes - [0, 0, 1, 1], scores.astype(np.float64)
 
 
+def boxes_at(
+    map: np.ndarray, size: tuple[int, int], *, threshold: float, min_share: float = 0.001
+) -> tuple[np.ndarray, np.ndarray]:
+    """The boxes of a map that is smaller than its frame, in pixels of the frame.
+
+    The map is brought to the frame's size bilinearly first; all that shows or counts boxes does so
+    by this rule.
+
+    Args:
+      map: `[h, w]`; further arguments, result and errors as `boxes_from_map`'s.
+      size: (H, W) of the frame.
+    """
+    import cv2
+
+    values = np.asarray(map, np.float32)
+    sized = cv2.resize(values, size[::-1], interpolation=cv2.INTER_LINEAR)
+    return boxes_from_map(sized, threshold=threshold, min_share=min_share)
+
+
 class _Component(NamedTuple):
     first: tuple[int, int]  # row and column of its first pixel in raster order
     box: tuple[int, int, int, int]  # half-open

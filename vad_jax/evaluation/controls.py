@@ -17,7 +17,9 @@ import numpy as np
 
 from vad_jax.evaluation import metrics
 from vad_jax.evaluation.bootstrap import bootstrap
+from vad_jax.evaluation.pixel_controls import PixelControls
 from vad_jax.evaluation.series import minmax
+from vad_jax.types import DataError
 
 RANDOM_SEED = 0
 
@@ -35,10 +37,39 @@ def controls(
     Returns:
       Name → `[F]` float64 a video, in no particular direction.
     """
-    seen = [_pixel_controls(video, mean_frame) for video in frames]
-    lengths = [len(video["mean intensity"]) for video in seen]
-    names = seen[0] if seen else ()
-    return index_controls(lengths) | {name: [video[name] for video in seen] for name in names}
+    observer, seen = PixelControls(mean_frame), []
+    for number, video in enumerate(frames):
+        watch = observer.start(str(number))
+        for frame in video:
+            watch.push(frame)
+        seen.append(watch.result())
+    return all_controls([len(video["mean intensity"]) for video in seen], seen)
+
+
+def all_controls(
+    lengths: Sequence[int], seen: Sequence[Mapping[str, np.ndarray]]
+) -> dict[str, list[np.ndarray]]:
+    """The controls that look at no pixel, and of those that do (`PixelControls`) what all have.
+
+    Args:
+      lengths: F of each video.
+      seen: of each video, name → `[F]`.
+
+    Returns:
+      Name → `[F]` float64 a video.
+
+    Raises:
+      DataError: a control of another length than its video.
+    """
+    for video, (length, own) in enumerate(zip(lengths, seen, strict=True)):
+        if any(len(values) != length for values in own.values()):
+            found = {name: len(values) for name, values in own.items()}
+            raise DataError(
+                f"Video {video} (counted from 0) has {length} frames, but controls of {found}. "
+                "Both count every frame of the raw video."
+            )
+    names = [name for name in (seen[0] if seen else ()) if all(name in own for own in seen)]
+    return index_controls(lengths) | {name: [own[name] for own in seen] for name in names}
 
 
 def index_controls(lengths: Sequence[int]) -> dict[str, list[np.ndarray]]:
@@ -59,29 +90,6 @@ def index_controls(lengths: Sequence[int]) -> dict[str, list[np.ndarray]]:
         "video number": [np.full(length, float(i)) for i, length in enumerate(lengths)],
         "random": np.split(np.random.default_rng(RANDOM_SEED).random(sum(lengths)), ends),
     }
-
-
-def _pixel_controls(video, mean_frame):
-    intensity, absolute, squared, distance = [], [], [], []
-    before = None
-    for frame in video:
-        now = np.asarray(frame, np.int32)
-        intensity.append(now.mean())
-        if before is not None:
-            difference = now - before
-            absolute.append(np.abs(difference).mean())
-            squared.append(np.square(difference).mean())
-        if mean_frame is not None:
-            distance.append(np.abs(now - mean_frame).mean())
-        before = now
-    values = {
-        "mean intensity": intensity,
-        "mean absolute difference": (absolute[:1] or [0.0]) + absolute,  # frame 0 has no frame −1
-        "mean squared difference": (squared[:1] or [0.0]) + squared,
-    }
-    if mean_frame is not None:
-        values["distance to mean"] = distance
-    return {name: np.array(column[: len(intensity)], np.float64) for name, column in values.items()}
 
 
 def control_table(
@@ -116,8 +124,7 @@ def control_table(
             kept = [minmax(video) for video in kept]
         if smoothing:
             kept = [smoothing(video) for video in kept]
-        value = metric(labels, kept)
-        value = value[0] if isinstance(value, tuple) else value
+        value = metrics.value_of(metric, labels, kept)
         interval = bootstrap(labels, kept, metric, replicates=replicates, seed=seed, level=level)
         row = {"value": value, "low": interval.low, "high": interval.high, "direction": 1}
         table[name] = _turned(row) if value is not None and value < 0.5 else row

@@ -19,7 +19,7 @@ FORMS = (
 )
 
 
-def read_foreign(
+def read_external(
     path: str | Path,
     labels: str | Path | None = None,
     *,
@@ -67,7 +67,7 @@ def read_normal(path: str | Path, *, lower_is_stranger: bool = False) -> list[np
     """Scores of normal videos that something else made, `[F]` float64 a video.
 
     Args:
-      path: as for `read_foreign`, but no `scores.npz` of ours: that is of a test set.
+      path: as for `read_external`, but no `scores.npz` of ours: that is of a test set.
       lower_is_stranger: the scores fall where it is strange.
 
     Raises:

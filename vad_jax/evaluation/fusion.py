@@ -1,13 +1,23 @@
 """How the parts of a score become one number a frame, higher = stranger.
 
 The only place where parts are combined: evaluation, live and export share it. NumPy, float64.
-What an operation list may say stands in `vad_jax.types.Fusion`; what it means stands here.
+What an operation list may say stands in `vad_jax.types.Fusion`; here is what it means.
+
+`assign` gives the values of windows to frames, before all else: `mean`, a frame takes the mean of
+the rows that score it; `ninth`, a row's mean to the ninth frame that it scores; `newest`, a row
+gives only those of its frames that lie behind every frame that an earlier row scored. Rows that
+are objects are not assigned: what stands before `reduce` is done to objects, `reduce` makes frames
+of them: `max`, the largest of a frame's objects, NaN where there is none; `map`, the largest value
+of the map that they are painted into, once a `filter` has averaged it over (frames, height, width)
+in pixels of the source frame (`objects.py`).
 
 `negate` turns a part, so that higher = stranger; direction comes before min–max, because a constant
 part becomes 0, not strange. An operation that names no part acts on all values that exist at its
-place in the list, parts and results alike. NaN stays NaN, except under `floor`.
+place in the list, parts and results alike. NaN stays NaN, except under `floor` and `reduce map`. An
+axis of labels is carried through.
 
-Source: evaluation.md section 4; mnad.md section 7; mpn.md (smoothing).
+Letters: R rows, S frames that a row scores, K labels, F frames. Source: evaluation.md section 4;
+mnad.md section 7; mpn.md (smoothing); ssmtl.md section 6.
 """
 
 from __future__ import annotations
@@ -17,95 +27,20 @@ from typing import Any, Literal
 
 import numpy as np
 
-from vad_jax.evaluation.series import minmax, smooth
-from vad_jax.types import ConfigError, DataError, Fusion, InputSpec
-
-NINTH = 8  # offset of the ninth frame of a window
+from vad_jax.evaluation.assigning import Pairs, aligned, highest, inside, mean, pairs
+from vad_jax.evaluation.fusion_check import PROTOCOLS, assigned, becomes_frames, well_formed
+from vad_jax.evaluation.operations import Operation, Values, sources
+from vad_jax.types import ConfigError, Fusion, VideoScores
 
 Protocol = Literal["paper", "online"]
-Values = np.ndarray | Sequence[np.ndarray]  # `[F]` of one video, or a list of them
-
-
-def assign(
-    first: np.ndarray,
-    part: np.ndarray,
-    *,
-    spec: InputSpec,
-    length: int,
-    how: Literal["mean", "ninth", "newest"],
-) -> np.ndarray:
-    """Gives the values of windows to the frames of their video.
-
-    `mean`: a frame takes the mean of the windows that score it. `ninth`: a window's mean goes to
-    its ninth frame. `newest`: the first window gives all its frames, a later one only those among
-    its last `spec.step`; a frame that has a value keeps it, so that a shorter step to a last
-    window that is aligned with the video's end changes nothing that was said before.
-
-    Args:
-      first: `[W]`, each window's first frame in the video.
-      part: `[W, S]`, values of the frames `first + spec.stride * spec.scored`; NaN = none.
-      length: F.
-      how: see above.
-
-    Returns:
-      `[F]` float64; a frame that no window reaches is NaN.
-    """
-    first, part = np.asarray(first, np.int64), np.asarray(part, np.float64)
-    if part.shape != (len(first), len(spec.scored)):
-        raise DataError(
-            f"{len(first)} windows that score {len(spec.scored)} frames each need values of shape "
-            f"{(len(first), len(spec.scored))}, not {part.shape}."
-        )
-    frame = first[:, None] + spec.stride * np.asarray(spec.scored, np.int64)  # [W, S]
-    if how == "ninth":
-        if spec.frames <= NINTH:
-            raise ConfigError(
-                f"A window of {spec.frames} frames has no ninth: let the fusion assign its `mean`."
-            )
-        frame = first[:, None] + spec.stride * NINTH
-        part = _means(np.arange(len(first))[:, None], part, len(first))[:, None]
-    given = ~np.isnan(part)
-    if (frame[given] < 0).any() or (frame[given] >= length).any():
-        raise DataError(
-            f"A window scores frame {frame[given].max()} of a video of {length} frames. "
-            "Windows lie inside their video: check the length."
-        )
-    if how == "newest":
-        return _newest(first, frame, part, given, spec, length)
-    if how in ("mean", "ninth"):
-        return _means(frame, part, length)
-    raise ConfigError(f"No way to assign windows is called {how!r}: mean, ninth or newest.")
-
-
-def _means(frame, values, length):
-    frame = np.broadcast_to(frame, values.shape)
-    given = ~np.isnan(values)
-    number = np.bincount(frame[given], minlength=length)
-    total = np.bincount(frame[given], weights=values[given], minlength=length)
-    return np.divide(total, number, out=np.full(length, np.nan), where=number > 0)
-
-
-def _newest(first, frame, part, given, spec, length):
-    order = np.argsort(first, kind="stable")
-    frame, part, given = frame[order], part[order], given[order]
-    new = frame > (first[order] + spec.span - 1 - spec.step)[:, None]
-    new[:1] = True
-    frames, where = np.unique(frame[new & given], return_index=True)  # the oldest window's value
-    values = np.full(length, np.nan)
-    values[frames] = part[new & given][where]
-    return values
-
-
-def results(fusion: Fusion, protocol: Protocol) -> tuple[str, ...]:
-    """Names of the scores that a protocol can make; a single part needs no `combine`."""
-    combined = [operation[1] for operation in _operations(fusion, protocol, True, "combine")]
-    return tuple(dict.fromkeys(combined)) or (fusion.default,)
+Frames = Mapping[str, np.ndarray | Sequence[np.ndarray]]  # part → `[F(, K)]` of a video or of each
+Statistics = Mapping[str, Mapping[str, float]]
 
 
 def fuse(
     fusion: Fusion,
-    parts: Mapping[str, Values],
-    statistics: Mapping[str, Mapping[str, float]] | None,
+    rows: VideoScores | Sequence[VideoScores] | Frames,
+    statistics: Statistics | None,
     protocol: Protocol,
     *,
     result: str | None = None,
@@ -115,166 +50,178 @@ def fuse(
 
     Args:
       fusion: the operations.
-      parts: name → `[F]` of one video, or a list of `[F]`, one a video; in the paper's own units
-        and direction, NaN = none. Parts may be absent: weights are renormalised over those given.
+      rows: of one video, or a list of them, one a video; or parts of frames, name → `[F]` (or
+        `[F, K]`) of one video, or a list of such, which `assign`, `reduce` and `filter` leave as
+        they are. In the paper's own units and direction, NaN = none. Parts may be absent: weights
+        are renormalised over those given.
       statistics: part → `mean` and `std` on normal clips, of the part as it comes (a negated part
         is standardised with its mean negated); needed by `standardise` alone. A part with
         deviation 0 becomes 0.
       protocol: `paper` looks at the whole test video, `online` only at its past.
       result: which result; None is `fusion.default`.
-      smoothed: False leaves `smooth` out.
+      smoothed: False leaves `smooth` and `filter` out.
 
     Returns:
-      Scores in the structure of a part, float64, higher = stranger, NaN = none.
+      Scores `[F]` (or `[F, K]`) of a single video, a list of them for a list; float64, higher =
+      stranger, NaN = none.
 
     Raises:
-      ConfigError: an operation, a part or a statistic that does not exist.
+      ConfigError: an operation, a part or a statistic that does not exist; min–max over the set of
+        a single video.
+      DataError: rows outside their video, or of another shape than their frames.
     """
+    operations = chosen(fusion, protocol, smoothed)
+    wanted = result or fusion.default
+    if isinstance(rows, Mapping):
+        given, single = _frames(rows)
+        found, lengths = None, [len(video) for video in next(iter(given.values()))]
+    else:
+        becomes_frames(operations, protocol)
+        single, how = isinstance(rows, VideoScores), assigned(operations)
+        videos = [rows] if single else list(rows)
+        lengths = [video.length for video in videos]
+        found = _pairs(videos, how)
+        given = series(found, lengths, how)
+        found = None if how else found
+    values = started(
+        given,
+        lengths,
+        statistics,
+        used=mentioned(fusion, protocol) | {wanted},
+        wanted=wanted,
+        rows=found,
+        single=single,
+    )
+    values.run(operations)
+    if wanted not in values.now:
+        raise ConfigError(
+            f"The {protocol} protocol makes no {wanted!r} of the parts {', '.join(given)}. "
+            f"It knows the results {', '.join(results(fusion, protocol))}."
+        )
+    return values.now[wanted][0] if single else values.now[wanted]
+
+
+def frame_parts(fusion: Fusion, rows: VideoScores | Sequence[VideoScores]) -> dict[str, Any]:
+    """The parts of rows given to frames, as files and people see them.
+
+    Windows are assigned as the fusion says; of objects a frame takes the largest value, whatever
+    the part's direction.
+
+    Returns:
+      Name → float64 `[F]` (or `[F, K]`) of a single video, a list of them for a list; NaN where
+      there is none, throughout in a video that lacks the part. Names are sorted.
+
+    Raises:
+      ConfigError, DataError: as `fuse`.
+    """
+    operations = chosen(fusion, "paper", True)
+    becomes_frames(operations, "paper")
+    single = isinstance(rows, VideoScores)
+    videos = [rows] if single else list(rows)
+    how, lengths = assigned(operations), [video.length for video in videos]
+    to_frames = mean if how else highest
+    parts = {}
+    for video, length in zip(_pairs(videos, how), lengths, strict=True):
+        for name, values in video.parts.items():
+            parts.setdefault(name, []).append(to_frames(video.frame, values, length))
+    return {name: own[0] for name, own in parts.items()} if single else parts
+
+
+def results(fusion: Fusion, protocol: Protocol) -> tuple[str, ...]:
+    """Names of the scores that a protocol can make; a single part needs no `combine`."""
+    combined = [name for _, name, *_ in _combines(fusion, protocol)]
+    return tuple(dict.fromkeys(combined)) or (fusion.default,)
+
+
+def mentioned(fusion: Fusion, protocol: Protocol) -> set[str]:
+    """Parts that a protocol's `combine` may use: absent, they are left out rather than misspelt."""
+    combines = _combines(fusion, protocol)
+    return {part for _, _, how, *parts in combines for part in sources(how, parts)}
+
+
+def chosen(fusion: Fusion, protocol: str, smoothed: bool) -> list[Operation]:
+    """The operations of a protocol, with or without those that smooth.
+
+    Raises:
+      ConfigError: an unknown protocol or operation, or other arguments than it takes.
+    """
+    if protocol not in PROTOCOLS:
+        raise ConfigError(f"No protocol is called {protocol!r}: {' or '.join(PROTOCOLS)}.")
+    operations = getattr(fusion, protocol)
+    well_formed(operations, protocol)
+    return [each for each in operations if smoothed or each[0] not in ("smooth", "filter")]
+
+
+def started(
+    given: Mapping[str, Sequence[np.ndarray]],
+    lengths: Sequence[int],
+    statistics: Statistics | None,
+    *,
+    used: set[str],
+    wanted: str,
+    rows: Sequence[Pairs] | None,
+    single: bool,
+) -> Values:
+    """The values that operations begin with: the parts that they use.
+
+    Where nothing was scored at all, in videos without a row, there are no parts to name: what is
+    wanted is NaN then, or what `floor` and `reduce` make of that.
+
+    Args:
+      given: name → series a video.
+      lengths: frames of each.
+      statistics: as `fuse`'s.
+      used: names that the operations may speak of.
+      wanted: the result.
+      rows: where series are of rows that are reduced later, those.
+      single: whether it is one video by itself.
+    """
+    parts = {name: videos for name, videos in given.items() if name in used}
+    if not given:
+        sizes = lengths if rows is None else [0] * len(lengths)
+        parts = {wanted: [np.full(size, np.nan) for size in sizes]}
+    return Values(
+        parts,
+        parts=tuple(parts) if given else (),
+        statistics=statistics,
+        known=used | set(given),
+        lengths=lengths,
+        wanted=wanted,
+        rows=rows,
+        single=single,
+    )
+
+
+def series(
+    found: Sequence[Pairs], lengths: Sequence[int], how: str | None
+) -> dict[str, list[np.ndarray]]:
+    """Name → series a video: of frames, or of rows where they are reduced later."""
+    names = found[0].parts if found else ()
+    return {
+        name: [
+            mean(video.frame, video.parts[name], length) if how else video.parts[name]
+            for video, length in zip(found, lengths, strict=True)
+        ]
+        for name in names
+    }
+
+
+def _combines(fusion, protocol):
+    return [each for each in chosen(fusion, protocol, True) if each[0] == "combine"]
+
+
+def _frames(parts):
+    """Series by name, and whether they were of one video."""
     if not parts:
         raise ConfigError("There are no parts to fuse. A method gives one at least.")
     single = not isinstance(next(iter(parts.values())), (list, tuple))
-    values = {
+    return {
         name: [np.asarray(video, np.float64) for video in ([part] if single else part)]
         for name, part in parts.items()
-    }
-    wanted = result or fusion.default
-    state = _State(values, statistics or {}, mentioned(fusion, protocol) | {wanted})
-    for operation in _operations(fusion, protocol, smoothed):
-        name, *arguments = operation
-        if name not in OPERATIONS:
-            raise ConfigError(
-                f"The fusion's {protocol} list has the operation {name!r}. "
-                f"There are: {', '.join(OPERATIONS)}."
-            )
-        OPERATIONS[name](state, *arguments)
-    if wanted not in state.values:
-        raise ConfigError(
-            f"The {protocol} protocol makes no {wanted!r} of the parts {', '.join(parts)}. "
-            f"It knows the results {', '.join(results(fusion, protocol))}."
-        )
-    return state.values[wanted][0] if single else state.values[wanted]
+    }, single
 
 
-class _State:
-    """What the operations move: the values by name, and which of them were turned."""
-
-    def __init__(self, values, statistics, used):
-        self.values = {name: videos for name, videos in values.items() if name in used}
-        self.parts = tuple(self.values)
-        self.signs = dict.fromkeys(self.values, 1)
-        self.statistics = statistics
-        self.known = used | set(values)
-
-    def each(self, change):
-        self.values = {
-            name: [change(video) for video in videos] for name, videos in self.values.items()
-        }
-
-
-def _operations(fusion, protocol, smoothed, only=None):
-    if protocol not in ("paper", "online"):
-        raise ConfigError(f"No protocol is called {protocol!r}: paper or online.")
-    operations = getattr(fusion, protocol)
-    return [
-        operation
-        for operation in operations
-        if (smoothed or operation[0] != "smooth") and only in (None, operation[0])
-    ]
-
-
-def _sources(how, parts):
-    return tuple(how) if isinstance(how, Mapping) else parts
-
-
-def mentioned(fusion: Fusion, protocol: str) -> set[str]:
-    """Parts that a protocol's `combine` may use: absent, they are left out rather than misspelt."""
-    combines = _operations(fusion, protocol, True, "combine")
-    return {part for _, _, how, *parts in combines for part in _sources(how, tuple(parts))}
-
-
-def _negate(state, part):
-    if part in state.values:
-        state.values[part] = [-video for video in state.values[part]]
-        state.signs[part] = -state.signs.get(part, 1)
-    elif part not in state.known:
-        raise ConfigError(
-            f"The fusion negates {part!r}, which is no part: {', '.join(sorted(state.known))}."
-        )
-
-
-def _standardise(state):
-    for part in state.parts:
-        known = state.statistics.get(part)
-        if known is None:
-            raise ConfigError(
-                f"There are no statistics of normal clips for the part {part!r}. "
-                "Standardising needs its mean and deviation: measure them on normal videos."
-            )
-        mean, deviation = state.signs[part] * float(known["mean"]), float(known["std"])
-        if not (np.isfinite(mean) and 0 <= deviation < np.inf):
-            raise ConfigError(
-                f"The part {part!r} has mean {known['mean']} and deviation {known['std']} on "
-                "normal clips; standardising needs finite numbers."
-            )
-        # A part without spread has no scale: it says nothing, as a constant one under min–max.
-        state.values[part] = [
-            (video - mean) / deviation if deviation else 0 * video for video in state.values[part]
-        ]
-
-
-def _minmax(state, over):
-    if over == "video":
-        state.each(minmax)
-    elif over == "set":
-        for name, videos in state.values.items():
-            ends = np.cumsum([len(video) for video in videos])[:-1]
-            state.values[name] = np.split(minmax(np.concatenate(videos)), ends)
-    else:
-        raise ConfigError(f"Min–max goes over a `video` or the `set`, not {over!r}.")
-
-
-def _combine(state, result, how, *parts):
-    sources = [part for part in _sources(how, parts) if part in state.values]
-    if not sources:
-        return
-    columns = (state.values[part] for part in sources)
-    videos = [np.stack(video) for video in zip(*columns, strict=True)]  # [P, F]
-    if isinstance(how, Mapping):
-        weights = np.array([how[part] for part in sources], np.float64)
-        if not weights.sum():
-            raise ConfigError(f"The weights of {result!r} over {', '.join(sources)} add up to 0.")
-        weights /= weights.sum()
-        # Not a matrix product: it rounds a frame otherwise than a whole video.
-        state.values[result] = [
-            sum(weight * part for weight, part in zip(weights, video, strict=True))
-            for video in videos
-        ]
-    elif how == "max":
-        state.values[result] = [video.max(axis=0) for video in videos]
-    elif how == "squared_difference" and len(parts) == 2:
-        if len(sources) == 2:
-            state.values[result] = [np.square(video[0] - video[1]) for video in videos]
-    else:
-        raise ConfigError(
-            f"{result!r} is combined by {how!r} of {len(parts)} parts: weights by part, 'max', or "
-            "'squared_difference' of two."
-        )
-
-
-def _smooth(state, kernel, edges, causal):
-    state.each(lambda video: smooth(video, kernel, edges=edges, causal=causal))
-
-
-def _floor(state, value):
-    """No value below `value`, which also stands where there is none: «nothing there»."""
-    state.each(lambda video: np.fmax(video, value))
-
-
-OPERATIONS = {
-    "negate": _negate,
-    "standardise": _standardise,
-    "minmax": _minmax,
-    "combine": _combine,
-    "smooth": _smooth,
-    "floor": _floor,
-}
+def _pairs(videos, how):
+    """The frames that the rows of each video speak of, all with the same parts."""
+    found = [inside(pairs(video, how)[0], video.length, video.name) for video in videos]
+    return aligned(found)

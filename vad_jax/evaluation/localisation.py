@@ -9,7 +9,7 @@ import numpy as np
 
 from vad_jax.evaluation import metrics
 from vad_jax.evaluation.bootstrap import bootstrap, draws_of, interval_of, weighted
-from vad_jax.evaluation.components import boxes_from_map, tracks_from_masks
+from vad_jax.evaluation.components import boxes_at, tracks_from_masks
 from vad_jax.evaluation.pixels import frame_levels, histograms, pixel_auc
 from vad_jax.evaluation.regions import region_criteria, region_draws
 
@@ -98,16 +98,12 @@ def _pixel_interval(videos, unit, replicates, draw):
 
 
 def _detections(videos, threshold) -> dict[str, np.ndarray]:
-    import cv2
-
     owner, frames, boxes, scores = [], [], [np.empty((0, 4), np.int64)], [np.empty(0)]
     for number, video in enumerate(videos):
         for frame, values in enumerate(video.maps()):
             if np.isnan(threshold) or np.isnan(values).all():
                 continue
-            values = np.asarray(values, np.float32)
-            sized = cv2.resize(values, video.size[::-1], interpolation=cv2.INTER_LINEAR)
-            found, score = boxes_from_map(sized, threshold=threshold)
+            found, score = boxes_at(values, video.size, threshold=threshold)
             owner += [number] * len(found)
             frames += [frame] * len(found)
             boxes.append(found)

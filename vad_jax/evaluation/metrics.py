@@ -9,8 +9,8 @@ Source: evaluation.md section 1; the golden cases are met to 1e-9.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -187,3 +187,13 @@ def equal_error_rate(labels: Videos, scores: Videos) -> float | None:
     after = int(np.argmax(excess >= 0))
     share = excess[after - 1] / (excess[after - 1] - excess[after])
     return float(false[after - 1] + share * (false[after] - false[after - 1]))
+
+
+def value_of(metric: Callable[..., Any], labels: Videos, scores: Videos) -> float | None:
+    """The number itself of a metric, of which some say more."""
+    value = metric(labels, scores)
+    return value[0] if isinstance(value, tuple) else value
+
+
+# What methods are compared by; turning a score turns x into 1 − x.
+COMPARED = {"auc_micro": auc_micro, "auc_macro": auc_macro}

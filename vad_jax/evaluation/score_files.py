@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 import math
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
+from vad_jax.atomic import whole
 from vad_jax.types import DataError
 
 PROTOCOLS = ("paper", "online")
@@ -55,6 +55,18 @@ class Scored:
     meta: dict[str, Any] = field(default_factory=dict)
 
 
+def truth_of(scored: Scored) -> list[np.ndarray]:
+    """Labels 0 or 1, `[F]` a video; unknown ones are 0, and have no score in `known_scores`."""
+    return [np.maximum(labels, 0) for labels in scored.labels]
+
+
+def known_scores(scored: Scored, videos: list[np.ndarray]) -> list[np.ndarray]:
+    """Scores `[F]` a video without those of frames of unknown label."""
+    return [
+        np.where(own < 0, np.nan, value) for own, value in zip(scored.labels, videos, strict=True)
+    ]
+
+
 def write_scores(path: str | Path, scored: Scored) -> None:
     """Keeps the scores of a test set as `scores.npz`.
 
@@ -81,7 +93,8 @@ def write_scores(path: str | Path, scored: Scored) -> None:
         f"part_{name}_sign": np.array(scored.signs.get(name, 1), np.int8) for name in scored.parts
     }
     arrays |= {f"det_{name}": np.asarray(column) for name, column in scored.detections.items()}
-    write_whole(path, lambda file: np.savez_compressed(file, **arrays))
+    with whole(path, "wb") as file:
+        np.savez_compressed(file, **arrays)
 
 
 def _check(name, videos, names, lengths, path):
@@ -156,7 +169,8 @@ def read_scores(path: str | Path) -> Scored:
 def write_controls(path: str | Path, scored: Scored) -> None:
     """Keeps `scored.controls` as `controls.npz`: name → `[N]`, frames as in `scores.npz`."""
     arrays = {name: _joined(videos, np.float64) for name, videos in scored.controls.items()}
-    write_whole(path, lambda file: np.savez_compressed(file, **arrays))
+    with whole(path, "wb") as file:
+        np.savez_compressed(file, **arrays)
 
 
 def read_controls(path: str | Path, scored: Scored) -> Scored:
@@ -186,7 +200,8 @@ def write_metrics(path: str | Path, metrics: Mapping[str, Any]) -> None:
       DataError: a figure that is NaN or infinite, named by its keys.
     """
     text = json.dumps(plain(metrics), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
-    write_whole(path, lambda file: file.write(text.encode()))
+    with whole(path, "wb") as file:
+        file.write(text.encode())
 
 
 def read_metrics(path: str | Path) -> dict[str, Any]:
@@ -213,16 +228,3 @@ def plain(value: Any, *, where: str = "") -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         raise DataError(f"{where} is {value}. A figure that does not exist is null, with `why`.")
     return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
-
-
-def write_whole(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
-    """A file that takes its place once `write` has written it; a link there is replaced."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    half = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with open(half, "wb") as file:
-            write(file)
-        half.replace(path)
-    finally:
-        half.unlink(missing_ok=True)

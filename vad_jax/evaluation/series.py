@@ -65,12 +65,14 @@ def smooth(
             f"Smoothing {'by the past alone ' if causal else ''}cannot have the edges {edges!r}: "
             f"nearest{'' if causal else ', reflect'} or zero."
         )
+    if causal:
+        return smooth_on(values, kernel, edges=edges)[0]
     given = ~np.isnan(values)
     inner = values[given]
-    if not inner.size or (not causal and inner.size < taps.size):
+    if inner.size < taps.size:
         return values
-    before, after = (taps.size - 1, 0) if causal else (taps.size // 2, (taps.size - 1) // 2)
-    if edges == "nearest" and not causal:
+    before, after = taps.size // 2, (taps.size - 1) // 2
+    if edges == "nearest":
         whole = np.pad(np.convolve(inner, taps, "valid"), (before, after), mode="edge")
     else:
         mode = {"nearest": "edge", "reflect": "symmetric", "zero": "constant"}[edges]
@@ -78,3 +80,33 @@ def smooth(
     smoothed = values.copy()
     smoothed[given] = whole
     return smoothed
+
+
+def smooth_on(
+    values: np.ndarray,
+    kernel: Sequence[float],
+    *,
+    edges: Literal["nearest", "zero"],
+    past: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Causal smoothing of a part of a video, which goes on from part to part.
+
+    Args:
+      values: `[F]`, the next frames; NaN entries are stepped over and stay NaN.
+      kernel, edges: as `smooth`'s.
+      past: what the part before gave back; None at the beginning.
+
+    Returns:
+      The smoothed scores `[F]`, and the past of the next part.
+    """
+    taps = np.asarray(kernel, np.float64)[::-1]  # np.convolve turns it back
+    given = ~np.isnan(values)
+    inner = values[given]
+    if not inner.size:
+        return values, past
+    if past is None:
+        past = np.full(taps.size - 1, inner[0] if edges == "nearest" else 0.0)
+    whole = np.concatenate([past, inner])
+    smoothed = values.copy()
+    smoothed[given] = np.convolve(whole, taps, "valid")
+    return smoothed, whole[len(whole) - taps.size + 1 :]

@@ -16,22 +16,28 @@ from vad_jax.evaluation import metrics as frame_metrics
 from vad_jax.evaluation.bootstrap import bootstrap
 from vad_jax.evaluation.controls import best_control, control_table, controls, index_controls
 from vad_jax.evaluation.localisation import NAMES, absent
-from vad_jax.evaluation.score_files import PROTOCOLS, VARIANTS, Scored, plain
+from vad_jax.evaluation.metrics import COMPARED
+from vad_jax.evaluation.score_files import (
+    PROTOCOLS,
+    VARIANTS,
+    Scored,
+    known_scores,
+    plain,
+    truth_of,
+)
 from vad_jax.evaluation.series import smooth
 from vad_jax.evaluation.thresholds import SCORES, Normal, alarms_at, threshold_of
 from vad_jax.types import DataError, Fusion
 
 VERSION = 1
 METRICS = {  # name → function
-    "auc_micro": frame_metrics.auc_micro,
-    "auc_macro": frame_metrics.auc_macro,
+    **COMPARED,
     "auc_macro_padded": frame_metrics.auc_macro_padded,
     "auc_macro_padded01": frame_metrics.auc_macro_padded01,
     "ap": frame_metrics.average_precision,
     "eer": frame_metrics.equal_error_rate,
 }
 RECOMPUTED = ("ap", "eer")  # made anew for every replicate: fewer of them
-COMPARED = ("auc_micro", "auc_macro")  # with the controls; turning a score turns x into 1 − x
 NOT_LOCATED = absent("no maps were given")
 ONE_CLASS = "the scored frames with a label are of one class"
 NO_FRAME = "no frame has both a score and a label"
@@ -73,8 +79,8 @@ def summarise(
       recomputed: bootstrap draws of the figures that are made anew for each (AP, EER).
       seed, level: of the bootstrap.
     """
-    truth = [np.maximum(labels, 0) for labels in scored.labels]
-    scores = {name: _known(scored.labels, videos) for name, videos in scored.scores.items()}
+    truth = truth_of(scored)
+    scores = {name: known_scores(scored, videos) for name, videos in scored.scores.items()}
     given = _controls(scored, frames, mean_frame)
     draw = {"replicates": replicates, "seed": seed, "level": level}
     fewer = draw | {"replicates": recomputed}
@@ -124,11 +130,6 @@ def summarise(
             "recognition": None,
         }
     )
-
-
-def _known(labels, videos):
-    """Frames of unknown label leave the metrics as those without a score do."""
-    return [np.where(truth < 0, np.nan, own) for truth, own in zip(labels, videos, strict=True)]
 
 
 def _controls(scored, frames, mean_frame):
@@ -183,7 +184,7 @@ def _results(scored, truth, draw):
     found: dict[str, Any] = {}
     for key, videos in scored.results.items():
         result, protocol, variant = key.rsplit("_", 2)
-        own = _known(scored.labels, videos)
+        own = known_scores(scored, videos)
         figures = {name: _figure(name, truth, own, draw) for name in COMPARED}
         found.setdefault(result, {}).setdefault(protocol, {})[variant] = figures
     return found

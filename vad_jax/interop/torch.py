@@ -1,8 +1,9 @@
 """Published PyTorch state dicts to our variables, and our trees back to their names.
 
 Which tensor is which is said by the method's own file (`published(config)`); here are only the
-layouts. Kernels: convolution `[O, I, kh, kw]` there, `[kh, kw, I, O]` here; transposed convolution
-`[I, O, kh, kw]` there, `[kh, kw, I, O]` here; linear layer `[O, I]` there, `[I, O]` here.
+layouts. Kernels of a convolution are `[O, I, *k]` there, of a transposed one `[I, O, *k]`, both
+`[*k, I, O]` here, whether k has two sizes or three; a linear layer's are `[O, I]` there, `[I, O]`
+here.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ import numpy as np
 
 from vad_jax import config as configs
 from vad_jax.learning.subsets import named
-from vad_jax.types import DataError, Variables
+from vad_jax.types import DataError, Published, Variables
 
-_TO_OURS = {"conv": (2, 3, 1, 0), "upsample": (2, 3, 0, 1), "linear": (1, 0), "plain": None}
-_TO_TORCH = {"conv": (3, 2, 0, 1), "upsample": (2, 3, 0, 1), "linear": (1, 0), "plain": None}
+# Layouts with a kernel: whether the axes of channels are `[I, O, …]` there, not `[O, I, …]`.
+_TURNED = {"conv": False, "upsample": True, "linear": False}
 
 
 def variables(
@@ -35,58 +36,45 @@ def variables(
       config: of the method and size that the tensors belong to.
       tensors: state-dict name → array in torch layout; the dtype is kept (float64 needs
         `jax_enable_x64`). Tensors that the published network never uses are left out.
-      memory: items `[M, C]` for a method that has them; without them a fresh start's.
+      memory: items `[M, C]` for a method that has them.
       step_size: for a method with learned step sizes, by state-dict name, those of every tensor
         that is adapted: into `state["step_size"]`, also where the configuration has no stage that
-        learns them. Without it, a configuration that has one gets a fresh start's.
+        learns them.
+
+    Returns:
+      Also the state that is not given, or that no published tensor is of: a fresh start's.
 
     Raises:
-      DataError: a tensor or a step size is missing, unknown, or of the wrong shape; it is named.
+      DataError: a tensor or a step size is missing, unknown, or of the wrong shape, and is named;
+        items or step sizes for a method that has none; a method without published tensors.
     """
     config = configs.complete(config)
-    source = configs.module(config.method)
-    method = source.create(config)
-    table = source.published(config)
+    table = _table(config)
+    method = configs.module(config.method).create(config)
     unknown = sorted(set(tensors) - set(table.values) - set(table.dead))
     _refuse(unknown, "is not a tensor of this network", config)
     _refuse(sorted(set(table.values) - set(tensors)), "is missing", config)
-    if step_size is not None and not table.step_sizes:
-        raise DataError(f"{config.method} has no step sizes: leave step_size out.")
-    shapes = jax.eval_shape(method.init, jax.random.key(0))
-    found = {}
-    for name, (path, kind) in table.values.items():
-        found[path] = _ours(tensors[name], kind)
+    found = {path: _ours(tensors[name], kind) for name, (path, kind) in table.values.items()}
     dtype = next(iter(found.values())).dtype
+    shapes = jax.eval_shape(method.init, jax.random.key(0))
     if step_size is not None:
-        _refuse(sorted(set(step_size) - set(table.step_sizes)), "has no step size", config)
-        missing = [name for name in table.step_sizes if name not in step_size]
-        _refuse(missing, "has no step size among those given", config)
-        sizes = {}
-        for name, array in step_size.items():
-            path, kind = table.values[name]
-            sizes[path.replace("params/", "state/step_size/")] = _ours(array, kind)
-            if np.shape(array) != np.shape(tensors[name]):
-                raise DataError(
-                    f"The step size of {name} has shape {np.shape(array)}, the tensor "
-                    f"{np.shape(tensors[name])}: give one for each parameter."
-                )
-        shapes["state"]["step_size"] = _nested(sizes)["state"]["step_size"]
-        found |= sizes
-    elif "step_size" in shapes["state"]:
-        fresh = jax.jit(method.init)(jax.random.key(config.seed))["state"]["step_size"]
-        found |= {f"state/step_size/{p}": np.asarray(x, dtype) for p, x in named(fresh)}
+        sizes = _step_sizes(config, table, tensors, step_size)
+        shapes["state"]["step_size"] = _nested(sizes)
+        found |= {f"state/step_size/{path}": size for path, size in sizes.items()}
     if memory is not None:
-        found["state/memory"] = np.asarray(memory, dtype)
-    elif "memory" in shapes["state"]:
-        initial = method.init(jax.random.key(config.seed))["state"]["memory"]
-        found["state/memory"] = np.asarray(initial, dtype)
+        if table.memory is None:
+            raise DataError(
+                f"{config.method} has no memory in this configuration: leave memory out."
+            )
+        found[table.memory] = np.asarray(memory, dtype)
+    found |= _fresh(config, method, shapes, found, dtype)
 
     leaves = []
     for path, like in named(shapes):
         if found[path].shape != like.shape:
             raise DataError(
                 f"{path} has shape {like.shape} in this configuration, {found[path].shape} in the "
-                "tensors. Check that task, width, channels and the like are those of the tensors."
+                f"tensors: {_called(config)}. Check that these keys are those of the tensors."
             )
         leaves.append(jnp.asarray(found[path]))
     return jax.tree.unflatten(jax.tree.structure(shapes), leaves)
@@ -102,22 +90,81 @@ def tensors(config, params: Any) -> dict[str, np.ndarray]:
 
     Returns:
       Name → array; tensors that the published network never uses are left out.
+
+    Raises:
+      DataError: the method has no published tensors.
     """
-    config = configs.complete(config)
-    table = configs.module(config.method).published(config)
+    table = _table(configs.complete(config))
     whole = params if set(params) == {"params", "state"} else {"params": params}
     flat = dict(named(whole))
-    result = {}
-    for name, (path, kind) in table.values.items():
-        if path in flat:
-            array, axes = np.asarray(flat[path]), _TO_TORCH[kind]
-            result[name] = array if axes is None else array.transpose(axes)
-    return result
+    return {
+        name: _theirs(flat[path], kind)
+        for name, (path, kind) in table.values.items()
+        if path in flat
+    }
+
+
+def _table(config) -> Published:
+    method = configs.module(config.method)
+    if not hasattr(method, "published"):
+        raise DataError(
+            f"{config.method} has no published tensors: its module has no function `published`."
+        )
+    return method.published(config)
+
+
+def _step_sizes(config, table, tensors, given) -> dict[str, np.ndarray]:
+    """Path below `state/step_size` → the step sizes of that parameter."""
+    if not table.step_sizes:
+        raise DataError(f"{config.method} has no step sizes: leave step_size out.")
+    _refuse(sorted(set(given) - set(table.step_sizes)), "has no step size", config)
+    missing = [name for name in table.step_sizes if name not in given]
+    _refuse(missing, "has no step size among those given", config)
+    sizes = {}
+    for name, array in given.items():
+        if np.shape(array) != np.shape(tensors[name]):
+            raise DataError(
+                f"The step size of {name} has shape {np.shape(array)}, the tensor "
+                f"{np.shape(tensors[name])}: give one for each parameter."
+            )
+        path, kind = table.values[name]
+        sizes[path.removeprefix("params/")] = _ours(array, kind)
+    return sizes
+
+
+def _fresh(config, method, shapes, found, dtype) -> dict[str, np.ndarray]:
+    """The state that nothing was found for, from a fresh start; numbers in the tensors' dtype."""
+    absent = {path for path, _ in named(shapes) if path.startswith("state/")} - set(found)
+    if not absent:
+        return {}
+
+    @jax.jit  # what none of these depends on is not computed: no weight is drawn
+    def begun(key):
+        return {path: leaf for path, leaf in named(method.init(key)) if path in absent}
+
+    leaves = begun(jax.random.key(config.seed))
+    return {path: _of_dtype(leaf, dtype) for path, leaf in leaves.items()}
+
+
+def _of_dtype(leaf, dtype):
+    return leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
 
 
 def _ours(array: Any, kind: str) -> np.ndarray:
-    axes = _TO_OURS[kind]
-    return np.asarray(array) if axes is None else np.asarray(array).transpose(axes)
+    array = np.asarray(array)
+    if kind == "plain":
+        return array
+    if _TURNED[kind]:
+        array = array.swapaxes(0, 1)
+    return np.moveaxis(array, (0, 1), (-1, -2))  # [O, I, *k] → [*k, I, O]
+
+
+def _theirs(array: Any, kind: str) -> np.ndarray:
+    array = np.asarray(array)
+    if kind == "plain":
+        return array
+    array = np.moveaxis(array, (-1, -2), (0, 1))
+    return array.swapaxes(0, 1) if _TURNED[kind] else array
 
 
 def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
@@ -137,6 +184,14 @@ def _refuse(names: list[str], what: str, config) -> None:
         others = names[1:4] + ([f"{len(names) - 4} more"] if names[4:] else [])
         too = f" (and {', '.join(others)})" if others else ""
         raise DataError(
-            f"{names[0]}{too} {what}: {config.method}, task {config.get('task', '-')}, width "
-            f"{config.width}. Check that the configuration is the one the tensors were made with."
+            f"{names[0]}{too} {what}: {_called(config)}. Check that the configuration is the one "
+            "the tensors were made with."
         )
+
+
+def _called(config) -> str:
+    """The method and its own keys that name or count something, `mnad, variant code, width 64`."""
+    own = configs.module(config.method).KEYS.items()
+    plain = {key: config[key] for key, entry in own if "." not in key and not entry.evaluation}
+    said = [f"{key} {value}" for key, value in plain.items() if type(value) in (str, int)]
+    return ", ".join([config.method, *said])

@@ -18,7 +18,7 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
-from vad_jax import atomic as files
+from vad_jax import atomic
 from vad_jax.learning.subsets import named
 from vad_jax.types import CheckpointError, Variables
 
@@ -110,6 +110,25 @@ def read_variables(folder: Path, variables: Variables) -> tuple[Variables, dict[
     return found.variables, found.position
 
 
+def check_origin(folder: Path, position: dict[str, Any], digest: str) -> None:
+    """Refuses a checkpoint that another run saved.
+
+    Args:
+      folder: where it lies.
+      position: of the checkpoint.
+      digest: of the run that takes it, config and data.
+
+    Raises:
+      CheckpointError: it was saved under another config or on other data.
+    """
+    if position.get("digest") != digest:
+        raise CheckpointError(
+            f"{folder}: step {position.get('step')} was saved by a run of another config or other "
+            "data than config.json and data.json beside it say. Put back this run's checkpoints, "
+            "or train in another workdir."
+        )
+
+
 def _restored(folder: Path, args: ocp.args.Composite) -> tuple[Any, list[int]]:
     """The newest step that is whole, or None where there is no step; and the damaged ones.
 
@@ -149,14 +168,14 @@ def _manifest(folder: Path, step: int) -> Path:
 
 def _seal(folder: Path, step: int) -> None:
     """Writes the manifest: with it the step counts as saved."""
-    with files.whole(_manifest(folder, step)) as file:
+    with atomic.whole(_manifest(folder, step)) as file:
         json.dump(_hashes(folder / str(step)), file, indent=1)
 
 
 def _hashes(folder: Path) -> dict[str, str]:
     """SHA-256 of every file below a folder, by its path."""
     found = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): files.sha256(path) for path in found}
+    return {str(path.relative_to(folder)): atomic.sha256(path) for path in found}
 
 
 def _all(folder: Path, step: int) -> list[Path]:

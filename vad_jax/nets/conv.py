@@ -10,6 +10,7 @@ Letters: B batch, D H W space, I channels in, O channels out.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -62,7 +63,7 @@ def conv_transpose(
     Returns:
       `[B, *size, O]`.
     """
-    steps = _each(strides, x.ndim - 2)
+    steps = each(strides, x.ndim - 2)
     if size is None:
         size = tuple(step * n for step, n in zip(steps, x.shape[1:-1], strict=True))
     geometry = _geometry(size, kernel, strides, padding)
@@ -79,10 +80,11 @@ def _geometry(size, kernel, strides, padding) -> Geometry:
     if padding is None:
         padding = [(k // 2, k // 2) for k in places]
     padding = tuple((int(before), int(after)) for before, after in padding)
-    return Geometry(tuple(size), places, _each(strides, len(places)), padding)
+    return Geometry(tuple(size), places, each(strides, len(places)), padding)
 
 
-def _each(strides, axes) -> tuple[int, ...]:
+def each(strides: int | Sequence[int], axes: int) -> tuple[int, ...]:
+    """One stride for each of so many axes."""
     return (strides,) * axes if isinstance(strides, int) else tuple(strides)
 
 
@@ -158,8 +160,7 @@ class Conv(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        y, bias = _convolved(self, x)
-        return y + bias.astype(y.dtype)[None, None, None]
+        return with_bias(*convolved(self, conv, x))
 
 
 class ConvApart(nn.Module):
@@ -170,7 +171,7 @@ class ConvApart(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        return _convolved(self, x)
+        return convolved(self, conv, x)
 
 
 class UpsampleConvApart(nn.Module):
@@ -181,13 +182,42 @@ class UpsampleConvApart(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        return _convolved(self, x, upsample=True)
+        doubling = functools.partial(conv_transpose, strides=2)
+        return convolved(self, doubling, x, transposed=True)
 
 
-def _convolved(layer, x, *, upsample=False):
-    # PyTorch takes the second axis of the weight for fan_in, of a transposed one [in, out, 3, 3].
-    init = torch_uniform(9 * (layer.features if upsample else x.shape[-1]))
-    kernel = layer.param("kernel", init, (3, 3, x.shape[-1], layer.features))
-    bias = layer.param("bias", init, (layer.features,))
+def convolved(
+    layer: nn.Module,
+    function: Callable[[jax.Array, jax.Array], jax.Array],
+    x: jax.Array,
+    *,
+    kernel_size: Sequence[int] = (3, 3),
+    transposed: bool = False,
+    bias: bool = True,
+) -> tuple[jax.Array, jax.Array | None]:
+    """The one body of all layers: draws kernel and bias, and convolves in the layer's dtype.
+
+    Args:
+      layer: inside its compact call; has `features`, O, and `dtype`.
+      function: `(x, kernel [*kernel_size, I, O]) → y`.
+      x: `[B, *size, I]`.
+      transposed: whether the function is a transposed convolution: PyTorch, whose initial values
+        these are, takes the second axis of a weight for fan_in, and a transposed one's are turned.
+      bias: whether the layer has one.
+
+    Returns:
+      The result without the bias, and the bias `[O]` or None.
+    """
+    inputs, outputs = x.shape[-1], layer.features
+    init = torch_uniform(math.prod(kernel_size) * (outputs if transposed else inputs))
+    kernel = layer.param("kernel", init, (*kernel_size, inputs, outputs))
+    shift = layer.param("bias", init, (outputs,)) if bias else None
     x, kernel = nn.dtypes.promote_dtype(x, kernel, dtype=layer.dtype)
-    return (conv_transpose(x, kernel, strides=2) if upsample else conv(x, kernel)), bias
+    return function(x, kernel), shift
+
+
+def with_bias(y: jax.Array, bias: jax.Array | None) -> jax.Array:
+    """`y` `[B, *places, O]` and the bias `[O]`, if there is one, in the dtype of `y`."""
+    if bias is None:
+        return y
+    return y + jnp.expand_dims(bias.astype(y.dtype), tuple(range(y.ndim - 1)))

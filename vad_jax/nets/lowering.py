@@ -82,6 +82,8 @@ def xla_taps(geometry: Geometry, x: jax.Array, y: jax.Array) -> jax.Array:
 # 32², 32 → 32      0.7 |     | 0.3                       1.1 | 1.4 | 0.5
 # 8², 256 → 128                                           1.6 | 2.5
 # 3x3x3 on 16x64², 64 → 64, all three: – | 182 | 144; single frames: not measured, left to XLA
+# 3x3x3 at strides 1,2,2 on 16x32², 32 → 96: 158 | 118 |, 4256 | 60 |, 400 | 86 |; at 2,2,2 on
+# 16x8², 128 → 48: 6.1 | 7.1 |, 140 | 4.4 |, 48 | 11 | (2026-11-30, tap by tap, as all strided 3D)
 # doubling 3x3, of 128², 128 → 64, taps: thousands | 230 | 180
 #
 # Value and spread under 256 channels stay with XLA: at 128 the forms took 2 % off MNAD's step at
@@ -104,6 +106,8 @@ def value_on_cpu(
         return lambda x, kernel: _value_by_lines(geometry, x, kernel)
     if _is_video(geometry):
         return lambda x, kernel: _value_in_time(geometry, x, kernel)
+    if _is_strided_video(geometry):
+        return lambda x, kernel: _value_by_taps(geometry, x, kernel)
     return None
 
 
@@ -119,6 +123,8 @@ def spread_on_cpu(geometry: Geometry, inputs: int, outputs: int, dtype: Any) -> 
         return lambda y, kernel: _value_by_lines(_turned(geometry), y, _turned_kernel(kernel))
     if _is_video(geometry):
         return lambda y, kernel: _value_in_time(_turned(geometry), y, _turned_kernel(kernel))
+    if _is_strided_video(geometry):
+        return lambda y, kernel: _spread_by_taps(geometry, y, kernel)
     return None
 
 
@@ -133,6 +139,8 @@ def taps_on_cpu(geometry: Geometry, inputs: int, outputs: int, dtype: Any) -> Ca
         return lambda x, y: winograd.taps(x, y, geometry.padding)
     if _is_video(geometry):
         return lambda x, y: _taps_in_time(geometry, x, y)
+    if _is_strided_video(geometry):
+        return lambda x, y: _taps_by_taps(geometry, x, y)
     return None
 
 
@@ -170,6 +178,11 @@ def _is_plain(geometry, kernel):
 def _is_video(geometry):
     """A 3x3x3 over at least a tile of frames."""
     return _is_plain(geometry, (3, 3, 3)) and geometry.places[0] >= winograd.TILE
+
+
+def _is_strided_video(geometry):
+    edges = sum(geometry.padding, ())
+    return len(geometry.size) == 3 and set(geometry.strides) != {1} and min(edges) >= 0
 
 
 def _is_doubling(geometry):
@@ -235,22 +248,67 @@ def _plane(geometry):
     return Geometry(*(field[1:] for field in geometry))
 
 
-def _value_in_time(geometry, x, kernel):
+def _of_frames(on_cpu, xla, geometry, *about):
+    """The table's operation on the frames of videos: `[B, T, …]` arguments as `[B·T, …]`."""
     plane = _plane(geometry)
-    ours = value_on_cpu(plane, *kernel.shape[-2:], x.dtype)
+    return on_cpu(plane, *about) or functools.partial(xla, plane)
 
-    def of_frames(frames, kernel):
-        flat = frames.reshape(-1, *frames.shape[2:])
-        made = (ours or functools.partial(xla_value, plane))(flat, kernel)
+
+def _flat(video):
+    return video.reshape(-1, *video.shape[2:])
+
+
+def _value_in_time(geometry, x, kernel):
+    of_frames = _of_frames(value_on_cpu, xla_value, geometry, *kernel.shape[-2:], x.dtype)
+
+    def of_tiles(frames, kernel):
+        made = of_frames(_flat(frames), kernel)
         return made.reshape(*frames.shape[:2], *made.shape[1:])
 
-    return winograd.value(x, kernel, geometry.padding, of_frames)
+    return winograd.value(x, kernel, geometry.padding, of_tiles)
 
 
 def _taps_in_time(geometry, x, y):
-    plane = _plane(geometry)
-    ours = taps_on_cpu(plane, x.shape[-1], y.shape[-1], x.dtype)
-    return winograd.taps_in_time(x, y, geometry.padding, ours or functools.partial(xla_taps, plane))
+    of_frames = _of_frames(taps_on_cpu, xla_taps, geometry, x.shape[-1], y.shape[-1], x.dtype)
+    return winograd.taps_in_time(x, y, geometry.padding, of_frames)
+
+
+# A strided convolution of videos, tap by tap of the kernel in time: each is one of single frames,
+# which has a form of its own where it doubles. XLA's own takes up to 50 times as long.
+
+
+def _met(geometry, x, tap):
+    """The frames that a tap meets, as images `[B·places, H, W, I]`; zeros outside of the video."""
+    (before, after), step = geometry.padding[0], geometry.strides[0]
+    x = jnp.pad(x, ((0, 0), (before, after), *[(0, 0)] * 3))
+    last = tap + (geometry.places[0] - 1) * step
+    return _flat(x[:, tap : last + 1 : step])
+
+
+def _value_by_taps(geometry, x, kernel):
+    of_frames = _of_frames(value_on_cpu, xla_value, geometry, *kernel.shape[-2:], x.dtype)
+    made = sum(of_frames(_met(geometry, x, tap), k) for tap, k in enumerate(kernel))
+    return made.reshape(x.shape[0], geometry.places[0], *made.shape[1:])
+
+
+def _spread_by_taps(geometry, y, kernel):
+    of_frames = _of_frames(spread_on_cpu, xla_spread, geometry, *kernel.shape[-2:], y.dtype)
+    step, width = geometry.strides[0], (geometry.places[0] - 1) * geometry.strides[0] + 1
+
+    def placed(tap, k):
+        made = of_frames(_flat(y), k)
+        made = made.reshape(*y.shape[:2], *made.shape[1:])
+        first = tap - geometry.padding[0][0]
+        in_time = (first, geometry.size[0] - first - width, step - 1)  # negative: cut off
+        return lax.pad(made, jnp.zeros((), y.dtype), ((0, 0, 0), in_time, *[(0, 0, 0)] * 3))
+
+    return sum(placed(tap, k) for tap, k in enumerate(kernel))
+
+
+def _taps_by_taps(geometry, x, y):
+    of_frames = _of_frames(taps_on_cpu, xla_taps, geometry, x.shape[-1], y.shape[-1], x.dtype)
+    places = range(geometry.kernel[0])
+    return jnp.stack([of_frames(_met(geometry, x, tap), _flat(y)) for tap in places])
 
 
 # Phases of the doubling spread `x[2i + k - 1] += y[i] · kernel[k]` on both axes. The pixel

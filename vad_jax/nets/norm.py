@@ -1,9 +1,14 @@
 """Batch normalisation over the rows of a batch that count.
 
-Letters: B batch, H W image, C channels.
+What lies between rows and channels may be images, clips, or nothing: every place of a row that
+counts is one sample of its channel.
+
+Letters: B batch, C channels; `…` any number of axes.
 """
 
 from __future__ import annotations
+
+import math
 
 import flax.linen as nn
 import jax
@@ -23,7 +28,7 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x, mask, *, train: bool, shift=None):
-        """Normalises `x` `[B, H, W, C]` with `mask` bool `[B]`; the dtype stays.
+        """Normalises `x` `[B, …, C]` with `mask` bool `[B]`; the dtype stays.
 
         `shift` `[C]` is the bias of the convolution before: it stands for `x + shift`, and costs
         no pass over `x`, because the mean takes it away again.
@@ -38,12 +43,13 @@ class BatchNorm(nn.Module):
         if not train:
             factor = scale / jnp.sqrt(running_var.value + self.epsilon)
             offset = bias + (shift - running_mean.value) * factor
-            return (values * factor[None, None, None] + offset[None, None, None]).astype(x.dtype)
+            result = values * _by_channel(factor, x) + _by_channel(offset, x)
+            return result.astype(x.dtype)
         normalised, mean, var = normalise(values, mask, scale, bias, self.epsilon)
         if not self.is_initializing():
-            images = jnp.sum(mask)
-            n = images.astype(scale.dtype) * (x.shape[1] * x.shape[2])
-            keep = jnp.where(images > 0, self.momentum, 1.0).astype(scale.dtype)
+            rows = jnp.sum(mask)
+            n = rows.astype(scale.dtype) * _places(x)
+            keep = jnp.where(rows > 0, self.momentum, 1.0).astype(scale.dtype)
             unbiased = var * n / jnp.maximum(n - 1, 1)
             running_mean.value = keep * running_mean.value + (1 - keep) * (mean + shift)
             running_var.value = keep * running_var.value + (1 - keep) * unbiased
@@ -56,7 +62,7 @@ def normalise(
     """Brings each channel to mean 0 and variance 1 over the rows that count, then scales it.
 
     Args:
-      x: `[B, H, W, C]`.
+      x: `[B, …, C]`.
       mask: bool `[B]`.
       scale, bias: `[C]`.
       epsilon: added to the variance.
@@ -70,7 +76,7 @@ def normalise(
 
 # The variance is the mean of squares less the square of the mean, as Flax's BatchNorm has it: in
 # float32 its relative error is some 1e-7 · (1 + (mean / deviation)²).
-# Written out, forward and back, because each is then two sums and one pass over the image, half of
+# Written out, forward and back, because each is then two sums and one pass over `x`, half of
 # what automatic differentiation makes of it (64x64, width 16: 20 % of the step).
 
 
@@ -80,32 +86,48 @@ def _normalise(x, mask, scale, bias, epsilon):
 
 
 def _forward(x, mask, scale, bias, epsilon):
-    n = jnp.maximum(jnp.sum(mask), 1).astype(x.dtype) * (x.shape[1] * x.shape[2])
+    n = jnp.maximum(jnp.sum(mask), 1).astype(x.dtype) * _places(x)
 
-    def over_rows(per_image):
-        return jnp.sum(jnp.where(mask[:, None], per_image, 0), axis=0) / n
+    def over_rows(per_row):
+        return jnp.sum(jnp.where(mask[:, None], per_row, 0), axis=0) / n
 
-    mean = over_rows(jnp.sum(x, axis=(1, 2)))
-    var = jnp.maximum(over_rows(jnp.sum(x * x, axis=(1, 2))) - mean * mean, 0)
+    mean = over_rows(_over_places(x))
+    var = jnp.maximum(over_rows(_over_places(x * x)) - mean * mean, 0)
     inverse = 1 / jnp.sqrt(var + epsilon)
     factor = scale * inverse
     offset = bias - mean * factor
-    result = x * factor[None, None, None] + offset[None, None, None]
+    result = x * _by_channel(factor, x) + _by_channel(offset, x)
     return (result, mean, var), (x, mask, n, mean, inverse, scale)
 
 
 def _back(kept, gradients):
     x, mask, n, mean, inverse, scale = kept
     g = gradients[0]  # mean and variance carry none
-    of_bias = jnp.sum(jnp.sum(g, axis=(1, 2)), axis=0)
-    of_scale = inverse * (jnp.sum(jnp.sum(g * x, axis=(1, 2)), axis=0) - mean * of_bias)
+    of_bias = jnp.sum(_over_places(g), axis=0)
+    of_scale = inverse * (jnp.sum(_over_places(g * x), axis=0) - mean * of_bias)
     factor = scale * inverse
     # What moves mean and variance: factor · (of_bias + normalised · of_scale) / n.
     slope = factor * inverse * of_scale / n
     level = factor * of_bias / n - slope * mean
-    moved = x * slope[None, None, None] + level[None, None, None]
-    of_x = g * factor[None, None, None] - jnp.where(mask[:, None, None, None], moved, 0)
+    moved = x * _by_channel(slope, x) + _by_channel(level, x)
+    counts = jnp.expand_dims(mask, tuple(range(1, x.ndim)))
+    of_x = g * _by_channel(factor, x) - jnp.where(counts, moved, 0)
     return of_x, None, of_scale, of_bias, None
 
 
 _normalise.defvjp(_forward, _back)
+
+
+def _places(x) -> int:
+    """Samples that a row holds of each channel."""
+    return math.prod(x.shape[1:-1])
+
+
+def _over_places(x):
+    """`[B, …, C] → [B, C]`."""
+    return jnp.sum(x, axis=tuple(range(1, x.ndim - 1)))
+
+
+def _by_channel(vector, x):
+    """`[C]` with the axes of `x`."""
+    return jnp.expand_dims(vector, tuple(range(x.ndim - 1)))

@@ -36,14 +36,18 @@ def numbers(frames: jax.Array, span: tuple[float, float], dtype: Any) -> jax.Arr
 def sees_and_target(spec: InputSpec, frames: jax.Array, dtype: Any) -> tuple[jax.Array, jax.Array]:
     """What a network that produces a frame is given, and that frame.
 
+    Offsets count from behind the lead: −1 is the last frame in front of the window.
+
     Args:
       spec: of the windows; it has a target.
-      frames: `[B, T, H, W, C]`, as `numbers` takes them.
+      frames: `[B, lead + T, H, W, C]`, as `numbers` takes them.
       dtype: of the results.
 
     Returns:
-      The frames that are seen, stacked frame-major `[B, H, W, T·C]`, and the target `[B, H, W, C]`.
+      The frames that are seen, stacked frame-major `[B, H, W, N·C]` where N of them are, and the
+      target `[B, H, W, C]`.
     """
+    assert min(*spec.sees, spec.target) >= -spec.lead, "an offset in front of the lead"
     frames = numbers(frames, spec.range, dtype)
-    seen = jnp.concatenate([frames[:, offset] for offset in spec.sees], axis=-1)
-    return seen, frames[:, spec.target]
+    seen = jnp.concatenate([frames[:, spec.lead + offset] for offset in spec.sees], axis=-1)
+    return seen, frames[:, spec.lead + spec.target]

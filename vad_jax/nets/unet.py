@@ -13,7 +13,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from vad_jax.nets.conv import Conv, ConvApart, UpsampleConvApart, max_pool
+from vad_jax.nets.conv import Conv, ConvApart, UpsampleConvApart, max_pool, with_bias
 from vad_jax.nets.norm import BatchNorm
 
 LEVELS = (4, 3, 2, 1)  # of the decoder, in its order
@@ -54,7 +54,7 @@ class Upsample(nn.Module):
     def __call__(self, x, mask, *, train):
         x, bias = UpsampleConvApart(self.features, self.dtype, name="conv")(x)
         if not self.norm:
-            return jax.nn.relu(x + bias.astype(x.dtype)[None, None, None])
+            return jax.nn.relu(with_bias(x, bias))
         return jax.nn.relu(BatchNorm(name="norm")(x, mask, train=train, shift=bias))
 
 

@@ -10,13 +10,16 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
 from vad_jax.data.decoder import Decoded, frame_rate, stated
-from vad_jax.datasets.folder import Source
+from vad_jax.data.source import Source
 from vad_jax.detector import Detector
+from vad_jax.evaluation import boxes_at
+from vad_jax.scoring import frames_of
 from vad_jax.types import DataError, Scores
 
 _STRIP = 96  # pixels of the curve's height
@@ -28,42 +31,36 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 class Regions:
     """Where each frame's error is above the 99th percentile of normal clips, kept in a file.
 
-    Called with every batch of a video's windows (`scoring.score_video`'s `each`), whose first
-    frames come in order.
+    Called with every batch of a video's rows (`scoring.score_videos`' `each`), whose first frames
+    come in order. The boxes are those that the report counts (`evaluation.boxes_at`).
+
+    Args:
+      detector: what scores.
+      video: has `source_size`, (height, width) of its raw frames, once one was read.
     """
 
-    def __init__(self, detector: Detector):
-        self._spec, self._level = detector.method.inputs, detector.map_99
+    def __init__(self, detector: Detector, video: Any):
+        self._spec, self._level, self._video = detector.method.inputs, detector.map_99, video
         self._file = tempfile.TemporaryFile("w+")  # noqa: SIM115 - lives as long as this
 
-    def __call__(self, first: np.ndarray, scores: Scores) -> None:
+    def __call__(self, name: str, first: np.ndarray, scores: Scores) -> None:
         if scores.maps is None or not np.isfinite(self._level):
             return
-        maps = np.asarray(scores.maps, np.float32)[: len(first)]
-        for start, window in zip(first.tolist(), maps, strict=True):
-            for offset, error in zip(self._spec.scored, window, strict=True):
-                found = [start, start + self._spec.stride * offset, _boxes(error > self._level)]
-                self._file.write(json.dumps(found) + "\n")
+        height, width = self._video.source_size
+        frames = frames_of(self._spec, first).tolist()
+        for start, own, maps in zip(first.tolist(), frames, scores.maps, strict=True):
+            for frame, error in zip(own, maps, strict=True):
+                boxes, _ = boxes_at(error, (height, width), threshold=self._level)
+                sides = (boxes + [0, 0, 1, 1]) / [width, height, width, height]
+                self._file.write(json.dumps([start, frame, sides.round(4).tolist()]) + "\n")
 
-    def by_window(self) -> Iterator[tuple[int, int, list[list[float]]]]:
-        """(first frame of the window, frame, its boxes) in order of the windows.
+    def by_row(self) -> Iterator[tuple[int, int, list[list[float]]]]:
+        """(first frame of the row, frame, its boxes) in order of the rows.
 
-        Boxes are x, y, w, h in parts of 1.
+        Boxes are x0, y0, x1, y1 in parts of 1.
         """
         self._file.seek(0)
         return map(json.loads, self._file)
-
-
-def _boxes(region: np.ndarray) -> list[list[float]]:
-    """The bounding boxes of the connected parts of a map, those of single pixels left out."""
-    height, width = region.shape
-    joined = cv2.dilate(region.astype(np.uint8), np.ones((3, 3), np.uint8))
-    _, _, found, _ = cv2.connectedComponentsWithStats(joined)
-    return [
-        [round(float(value), 4) for value in (x / width, y / height, w / width, h / height)]
-        for x, y, w, h, area in found[1:]
-        if area > 9  # one pixel, dilated
-    ]
 
 
 def draw(
@@ -92,7 +89,7 @@ def draw(
     fps = fps or (source.file and frame_rate(source.file)) or 25.0
     fps = fps if 0.1 <= fps <= 1000 else 25.0  # what some files state is no rate
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.part.mp4")
-    boxes, curve, drawn = _in_step(regions.by_window()), None, 0
+    boxes, curve, drawn = _in_step(regions.by_row()), None, 0
     with contextlib.ExitStack() as stack:
         stack.callback(temporary.unlink, missing_ok=True)
         for number, picture in enumerate(Decoded(source, colour="bgr")):
@@ -113,9 +110,9 @@ def draw(
                 frame = np.zeros_like(frame)
             else:
                 frame = _enlarged(picture.pixels).copy()
-            for x, y, w, h in boxes(number):
-                corner = round(x * width), round(y * height)
-                other = round((x + w) * width), round((y + h) * height)
+            for x0, y0, x1, y1 in boxes(number):
+                corner = round(x0 * width), round(y0 * height)
+                other = round(x1 * width) - 1, round(y1 * height) - 1
                 cv2.rectangle(frame, corner, other, _RED, 1)
             if threshold is not None and values[number] > threshold:
                 cv2.rectangle(frame, (1, 1), (width - 2, height - 2), _RED, 3)

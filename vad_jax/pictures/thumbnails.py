@@ -16,8 +16,10 @@ import numpy as np
 
 from vad_jax.data.frames import Frames
 from vad_jax.detector import Detector
-from vad_jax.evaluation import boxes_from_map
-from vad_jax.pictures.frames import byte_image, enlarged, map_of, of_windows
+from vad_jax.evaluation import boxes_at
+from vad_jax.pictures.frames import byte_image, enlarged, of_rows
+from vad_jax.pictures.looking import maps_of
+from vad_jax.types import Picture
 
 MOST = 240  # pictures of a test set; 10 to 20 KB each in the page
 HEIGHT = 150  # pixels of a panel
@@ -45,7 +47,7 @@ def keep(
       folder: of the pictures.
     """
     chosen, step = _chosen(scored, entries)
-    maps = {place: map_of(detector, videos[place[0]], place[1])[1] for place in chosen}
+    maps = dict(zip(chosen, maps_of(detector, videos, chosen), strict=True))
     drawn = [error for error in maps.values() if error is not None]
     high = (
         float(np.quantile(np.concatenate([error.ravel() for error in drawn]), 0.999))
@@ -70,7 +72,7 @@ def _chosen(scored, entries) -> tuple[list[tuple[int, int]], int]:
     extreme = {(number[e["video"]], e["frame"]) for e in entries if "video" in e}
     every = [
         (video, int(frame))
-        for video, row in enumerate(of_windows(scored, "online_raw"))
+        for video, row in enumerate(of_rows(scored, "online_raw"))
         for frame in np.flatnonzero(np.isfinite(row))
     ]
     step = max(1, -(-len(every) // (MOST - len(extreme))))
@@ -80,8 +82,7 @@ def _chosen(scored, entries) -> tuple[list[tuple[int, int]], int]:
 def _boxes(error, size, threshold) -> tuple[np.ndarray, int]:
     if error is None or np.isnan(threshold):
         return np.empty((0, 4), np.int64), 0
-    sized = cv2.resize(error, size[::-1], interpolation=cv2.INTER_LINEAR)
-    found, _ = boxes_from_map(sized, threshold=threshold)
+    found, _ = boxes_at(error, size, threshold=threshold)
     return found, len(found)
 
 
@@ -89,8 +90,8 @@ def _picture(detector, video, frame, error, high, boxes) -> np.ndarray:
     """The frame, and its map beside it where there is one, both with the boxes, BGR."""
     height, width = video.source_size
     spec = detector.method.inputs
-    image = np.array(video.read(np.array([frame]))[0], np.float32) / 255
-    panels = [byte_image(image, spec.colour)]
+    image = np.array(video.read(np.array([frame]))[0], np.float32)
+    panels = [byte_image(Picture(image, "frame", range=(0, 255)), spec.colour)]
     if error is not None:
         share = np.clip(error / high, 0, 1)
         panels.append(cv2.applyColorMap((share * 255).astype(np.uint8), cv2.COLORMAP_INFERNO))

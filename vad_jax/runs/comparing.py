@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vad_jax import cli, evaluation
-from vad_jax.evaluate import evaluate
+from vad_jax import evaluation
+from vad_jax.runs.describing import command_line
+from vad_jax.runs.evaluating import evaluate
+from vad_jax.runs.workdir import Workdir
 from vad_jax.types import ConfigError
 
 
@@ -28,22 +30,23 @@ def compare(workdirs: Sequence[str | Path], **options: Any) -> dict[str, Any]:
       VadError: two runs of one name, other test frames or labels, or as `evaluate`.
     """
     found, scored = {}, {}
-    for workdir in map(Path, workdirs):
-        name = workdir.resolve().name
+    for workdir in workdirs:
+        files = Workdir(Path(workdir))
+        name = files.folder.resolve().name
         if name in found:
             raise ConfigError(f"Two workdirs are called {name}: rename one, tables name runs so.")
-        if any(options.values()) or not (workdir / "metrics.json").exists():
+        if any(options.values()) or not files.metrics.exists():
             evaluate(workdir, **options)
-        found[name] = evaluation.read_metrics(workdir / "metrics.json")
-        scored[name] = evaluation.read_scores(workdir / "scores.npz")
+        found[name] = evaluation.read_metrics(files.metrics)
+        scored[name] = evaluation.read_scores(files.scores)
     tables = evaluation.comparison_tables(found, scored)
     print(evaluation.markdown(tables))
     given = {"workdir": ",".join(map(str, workdirs)), **options}
     page = evaluation.render_comparison(
-        Path(workdirs[0]) / "comparison.html",
+        Workdir(Path(workdirs[0])).comparison,
         found,
         tables,
-        command=cli.command_line("evaluate", given),
+        command=command_line("evaluate", given),
     )
     print(f"\nPage: {page}")
     return found

@@ -1,4 +1,4 @@
-"""Scores that something else made, evaluated: what `vad_jax.evaluate --scores=FILE` does."""
+"""Scores that something else made, evaluated: what `vad_jax.evaluate --scores` does."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from vad_jax import cli, evaluation
-from vad_jax.data.grey import grey_frames, mean_grey
+from vad_jax import evaluation
 from vad_jax.datasets import Dataset, open_dataset
 from vad_jax.datasets.folder import shown
-from vad_jax.runs.workdir import locked
+from vad_jax.runs.describing import command_line
+from vad_jax.runs.locking import locked
+from vad_jax.runs.observing import raw_controls
+from vad_jax.runs.workdir import Workdir
 from vad_jax.types import DataError
 
 
@@ -32,7 +34,7 @@ def evaluate_scores(
     """Evaluates scores that something else made, in any framework.
 
     Args:
-      scores: see `evaluation.read_foreign`.
+      scores: see `evaluation.read_external`.
       output: gets `scores.npz`, `metrics.json` and `report.html`.
       labels: their file or folder; by default those found in `root`.
       data, root: the raw test videos, for names, labels and the controls that look at pixels;
@@ -49,10 +51,10 @@ def evaluate_scores(
     Raises:
       VadError: scores, labels or videos that cannot be read or do not fit each other.
     """
-    began, output = time.perf_counter(), Path(output)
+    began, files = time.perf_counter(), Workdir(Path(output))
     dataset = None if root is None else open_dataset(data, root, labels=labels)
     names = None if dataset is None else [source.name for source in dataset.testing]
-    found = evaluation.read_foreign(
+    found = evaluation.read_external(
         scores,
         labels or (dataset and dataset.labels),
         names=names,
@@ -76,23 +78,23 @@ def evaluate_scores(
         "false_alarms_per_hour": false_alarms_per_hour,
         "fps": fps,
     }
-    with locked(output, "--output"):
+    with locked(files.folder, "--output"):
         if dataset is not None:
             found = replace(found, controls=_controls(found, dataset))
-        evaluation.write_scores(output / "scores.npz", found)
-        evaluation.write_controls(output / "controls.npz", found)
+        evaluation.write_scores(files.scores, found)
+        evaluation.write_controls(files.controls, found)
         metrics = evaluation.summarise(
             found,
             normal=normal,
             rate_per_hour=false_alarms_per_hour,
             run={
-                "command": cli.command_line("evaluate", given),
+                "command": command_line("evaluate", given),
                 "seconds": round(time.perf_counter() - began, 1),
             },
         )
         metrics["data"]["left_out"] = []
-        evaluation.write_metrics(output / "metrics.json", metrics)
-        report = evaluation.render(output)
+        evaluation.write_metrics(files.metrics, metrics)
+        report = evaluation.render(files.folder)
     print(evaluation.table(metrics))
     print(f"Report: {report}")
     return metrics
@@ -108,8 +110,7 @@ def _controls(found: evaluation.Scored, dataset: Dataset) -> dict[str, list[np.n
             f"{dataset.root} has the test videos {shown(names)}, but the scores are of "
             f"{shown(found.names)}. Both hold the same videos in the same order."
         )
-    size = next(grey_frames(dataset.testing[0])).shape
-    seen = evaluation.controls(map(grey_frames, dataset.testing), mean_grey(dataset.training, size))
+    seen = raw_controls(dataset)
     for name, frames, labels in zip(names, seen["constant"], found.labels, strict=True):
         if len(frames) != len(labels):
             raise DataError(

@@ -14,26 +14,24 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-import vad_jax
-from vad_jax import atomic as files
-from vad_jax import evaluation
+from vad_jax import atomic, evaluation
 from vad_jax.data.frames import Frames
 from vad_jax.data.supports import Shots, choose
 from vad_jax.detector import Detector
-from vad_jax.evaluate import labelled
 from vad_jax.evaluation import Scored
-from vad_jax.evaluation.bootstrap import common
 from vad_jax.evaluation.score_files import plain
-from vad_jax.evaluation.tables import figure_text
-from vad_jax.runs.adaptation import TOGETHER, adapted, rule, support_batch, with_rate
-from vad_jax.runs.workdir import environment, locked
-from vad_jax.scoring import VideoScores, score_video
-from vad_jax.types import ConfigError, DataError, Variables
+from vad_jax.learning.adaptation import TOGETHER, adapted, support_batch
+from vad_jax.runs.adapting import check_rate
+from vad_jax.runs.describing import environment
+from vad_jax.runs.loading import load
+from vad_jax.runs.locking import locked
+from vad_jax.runs.scores import PROTOCOLS, VARIANTS
+from vad_jax.runs.testset import open_testset
+from vad_jax.runs.workdir import Workdir
+from vad_jax.scoring import score_videos
+from vad_jax.types import ConfigError, DataError, Variables, VideoScores
 
 log = logging.getLogger(__name__)
-
-_FIGURES = ("auc_micro", "auc_macro")
-_METRICS = {"auc_micro": evaluation.auc_micro, "auc_macro": evaluation.auc_macro}
 
 
 def evaluate_shots(
@@ -68,24 +66,28 @@ def evaluate_shots(
     """
     if not shots or min(shots) < 0 or max(shots) < 1 or len(set(shots)) < len(shots):
         raise ConfigError(f"--shots={','.join(map(str, shots))}: different numbers, one above 0.")
+    check_rate(learning_rate)
     found, results = {}, {}
     tag = "_".join(filter(None, (data, support)))
-    for workdir in map(Path, workdirs):
-        name = workdir.resolve().name
+    for workdir in workdirs:
+        files = Workdir(Path(workdir))
+        name = files.folder.resolve().name
         if name in found:
             raise ConfigError(f"Two workdirs are called {name}: rename one, tables name runs so.")
-        detector = vad_jax.load(workdir)
+        detector = load(files.folder)
         if data:
             detector.config.data.name = data
-        if learning_rate is not None:
-            detector = with_rate(detector, learning_rate)
-        dataset, videos, truth = labelled(detector, root=root, labels=labels)
-        total = sum(map(len, videos)) * len(shots)
+        tests = open_testset(detector.config, root=root, labels=labels)
+        videos = tests.videos(detector)
+        truth = tests.labels(videos)
+        number = detector.config.adapt.steps if steps is None else steps
+        rate = f"at the rate {learning_rate:g}" if learning_rate else None
         log.info(
             "%s: %d step(s) a video, %s, on its %s windows; each K compiles first, up to a minute "
-            "or two.", name, detector.config.adapt.steps if steps is None else steps,
-            rule(detector), "first" if support == "first" else "first normal",
+            "or two.", name, number, rate or detector.method.rule(detector.variables),
+            "first" if support == "first" else "first normal",
         )  # fmt: skip
+        total = sum(map(len, videos)) * len(shots)
         with tqdm(total=total, desc=f"{name}, K-shot", unit="frame", disable=None) as bar:
             own = few_shot(
                 detector,
@@ -93,36 +95,44 @@ def evaluate_shots(
                 truth.values,
                 shots,
                 support=support,
-                steps=steps,
-                scenes=dataset.scenes,
+                steps=number,
+                learning_rate=learning_rate,
+                scenes=tests.dataset.scenes,
                 progress=bar.update,
             )
         results[name] = {
-            "shots": figures(own),
+            "shots": evaluation.few_shot_figures(own.scored, scenes=own.scenes),
             "losses": {str(k): v.tolist() for k, v in own.losses.items()},
             "options": {
                 "support": support,
-                "steps": detector.config.adapt.steps if steps is None else steps,
+                "steps": number,
                 "learning_rate": learning_rate,
-                "data": dataset.name,
+                "data": tests.dataset.name,
                 "seed": detector.config.seed,
                 "intervals_over": "scenes" if own.scenes else "videos",
             },
             "left_out": own.left_out,
             "environment": environment(),
         }
-        with locked(workdir):
+        with locked(files.folder):
             for number, scored in own.scored.items():
-                evaluation.write_scores(workdir / f"shots_{tag}_{number}.npz", scored)
-            with files.whole(workdir / f"shots_{tag}.json") as file:
+                evaluation.write_scores(files.few_shot_scores(tag, number), scored)
+            with atomic.whole(files.few_shot(tag)) as file:
                 json.dump(plain(results[name]), file, indent=1)
         found[name] = own
         for line in own.left_out:
             log.warning("Left out: %s", line)
     if support == "normal":
         print("Supports are chosen by the labels (--support=normal): an oracle.")
-    print(table(found))
-    print(f"Kept in each workdir: shots_{tag}.json, shots_{tag}_K.npz")
+    print(
+        evaluation.few_shot_table(
+            {name: own.scored for name, own in found.items()},
+            {name: result["shots"] for name, result in results.items()},
+            scenes=next(iter(found.values())).scenes,
+        )
+    )
+    kept = files.few_shot(tag).name, files.few_shot_scores(tag, max(shots)).name
+    print(f"Kept in each workdir: {kept[0]}, and the scores of each K like {kept[1]}")
     return results
 
 
@@ -149,7 +159,8 @@ def few_shot(
     shots: Sequence[int],
     *,
     support: Literal["first", "normal"] = "first",
-    steps: int | None = None,
+    steps: int,
+    learning_rate: float | None = None,
     scenes: Mapping[str, str] | None = None,
     progress: Callable[[int], Any] = lambda frames: None,
 ) -> FewShot:
@@ -165,7 +176,8 @@ def few_shot(
       shots: numbers of windows, 0 for no adaptation.
       support: a video's `first` windows, whatever they show, or its first windows of `normal`
         frames: an oracle, as the truth is looked at.
-      steps: of gradient; by default `config.adapt.steps`.
+      steps: of gradient.
+      learning_rate: of plain gradient steps instead of the method's own rule.
       scenes: name → scene, where several videos show one (`Dataset.scenes`).
       progress: called with the frames of each video that is scored.
 
@@ -173,13 +185,13 @@ def few_shot(
       DataError: no video has as many windows as are asked for and others to score.
     """
     method, most = detector.method, max(shots)
-    steps = detector.config.adapt.steps if steps is None else steps
+    how = {"steps": steps, "learning_rate": learning_rate}
     kept, left_out = _chosen(method.inputs, videos, labels, most, support)
     scored, losses = {}, {}
     for number in shots:
         windows, found = [], []
-        for video, own, variables, loss in _ready(detector, kept, number, steps):
-            whole = score_video(method, variables, video.stream(), name=video.name)
+        for video, own, variables, loss in _ready(detector, kept, number, how):
+            (whole,) = score_videos(method, variables, [video], anew=True)
             windows.append(_only(whole, own.query))
             found.append(loss)
             progress(len(video))
@@ -213,7 +225,7 @@ def _chosen(spec, videos, labels, most, support):
 
 
 def _ready(
-    detector: Detector, kept: Sequence[tuple[Frames, Shots]], number: int, steps: int
+    detector: Detector, kept: Sequence[tuple[Frames, Shots]], number: int, how: dict[str, Any]
 ) -> Iterator[tuple[Frames, Shots, Variables, np.ndarray]]:
     """Each video with the variables that score it."""
     if not number:
@@ -226,7 +238,7 @@ def _ready(
         supports = [
             support_batch(method.inputs, video, own.support[:number]) for video, own in some
         ]
-        moved = adapted(method, variables, supports, steps=steps)
+        moved = adapted(method, variables, supports, **how)
         for (video, own), (own_variables, losses) in zip(some, moved, strict=True):
             yield video, own, own_variables, losses
 
@@ -235,7 +247,9 @@ def _only(windows: VideoScores, first: np.ndarray) -> VideoScores:
     """The windows that begin at the frames given."""
     chosen = np.isin(windows.first, first)
     parts = {name: part[chosen] for name, part in windows.parts.items()}
-    return windows._replace(first=windows.first[chosen], parts=parts, maps=None)
+    boxes = None if windows.boxes is None else windows.boxes[chosen]
+    kept = {"first": windows.first[chosen], "frame": windows.frame[chosen]}
+    return windows._replace(parts=parts, boxes=boxes, **kept)
 
 
 def _fused(detector, windows, labels) -> Scored:
@@ -244,8 +258,8 @@ def _fused(detector, windows, labels) -> Scored:
             detector.fused(video, protocol=protocol, smoothed=variant == "smoothed")
             for video in windows
         ]
-        for protocol in ("paper", "online")
-        for variant in ("raw", "smoothed")
+        for protocol in PROTOCOLS
+        for variant in VARIANTS
     }
     return Scored(
         names=tuple(video.name for video in windows),
@@ -253,111 +267,3 @@ def _fused(detector, windows, labels) -> Scored:
         scores=scores,
         meta={"method": detector.config.method, "config_hash": detector.about["digest"]},
     )
-
-
-def figures(found: FewShot, *, replicates: int = 2000, seed: int = 0) -> dict[str, Any]:
-    """AUCs of each number of shots with intervals, and differences from the first.
-
-    Intervals are over videos, or over scenes where videos share them.
-
-    Returns:
-      K as text → `{"PROTOCOL": {"auc_micro": figure, …, "auc_micro_difference": figure}}`, of raw
-      scores; a figure has `value`, `low`, `high`, a difference also `p`.
-    """
-    draw = {"replicates": replicates, "seed": seed, "groups": found.scenes}
-    base = next(iter(found.scored.values()))
-    return {
-        str(number): {
-            protocol: _figures(scored, base, f"{protocol}_raw", draw)
-            for protocol in ("paper", "online")
-        }
-        for number, scored in found.scored.items()
-    }
-
-
-def _figures(scored, base, key, draw) -> dict[str, Any]:
-    values, truth = scored.scores[key], scored.labels
-    result = {}
-    for name in _FIGURES:
-        metric = _METRICS[name]
-        result[name] = evaluation.bootstrap(truth, values, metric, **draw).figure(
-            _value(metric, truth, values)
-        )
-        if scored is not base:
-            result[f"{name}_difference"] = difference(scored, base, key, name, **draw)
-    return result
-
-
-def difference(a: Scored, b: Scored, column: str, metric: str, **draw: Any) -> dict[str, Any]:
-    """A figure of `a` minus that of `b` over their common frames, with its paired interval and p.
-
-    `draw` are options of `evaluation.paired_bootstrap`.
-
-    Raises:
-      DataError: the two are of other videos or labels.
-    """
-    same = a.names == b.names and all(map(np.array_equal, a.labels, b.labels))
-    if not same:
-        raise DataError("Two runs were evaluated on other videos or labels: they do not compare.")
-    one, other = common(a.scores[column], b.scores[column])
-    found = evaluation.paired_bootstrap(a.labels, one, other, _METRICS[metric], **draw)
-    values = [_value(_METRICS[metric], a.labels, videos) for videos in (one, other)]
-    value = None if None in values else values[0] - values[1]
-    return {**found.figure(value), "p": found.p}
-
-
-def _value(metric, truth, scores):
-    value = metric(truth, scores)
-    return value[0] if isinstance(value, tuple) else value
-
-
-def table(runs: Mapping[str, FewShot], *, replicates: int = 2000, seed: int = 0) -> str:
-    """What a command prints: a line for each run and K, figures × 100.
-
-    Differences are from the same run's first K, and of every run but the first from the first run
-    at the same K; all are paired, over videos or, where videos share them, over scenes.
-    """
-    columns = [("paper", "auc_micro"), ("online", "auc_micro"), ("paper", "auc_macro")]
-    first_name, first = next(iter(runs.items()))
-    drawn = f"{len(set(first.scenes))} scenes" if first.scenes else "videos"
-    any_scored = next(iter(first.scored.values()))
-    frames = sum(int(np.isfinite(v).sum()) for v in any_scored.scores["paper_raw"])
-    lines = [
-        f"{len(any_scored.names)} videos, {frames} frames, the same for every K "
-        f"(no frame of the largest support); figures x 100, 95 % intervals over {drawn}",
-        "",
-        _line("run", "shots", *(f"{m.removeprefix('auc_')}, {p}" for p, m in columns)),
-    ]
-    for name, found in runs.items():
-        base_number, base = next(iter(found.scored.items()))
-        draw = {"replicates": replicates, "seed": seed, "groups": found.scenes}
-        for number, scored in found.scored.items():
-            cells = []
-            for protocol, metric in columns:
-                key = f"{protocol}_raw"
-                interval = evaluation.bootstrap(
-                    scored.labels, scored.scores[key], _METRICS[metric], **draw
-                )
-                value = _value(_METRICS[metric], scored.labels, scored.scores[key])
-                cells.append(figure_text(interval.figure(value)))
-            lines.append(_line(name, number, *cells))
-            against = []
-            if scored is not base:
-                against.append((f"  minus {base_number} shots", base))
-            if name != first_name and number in first.scored:
-                against.append((f"  minus {first_name}", first.scored[number]))
-            for title, other in against:
-                found_ = [difference(scored, other, f"{p}_raw", m, **draw) for p, m in columns]
-                lines.append(_line(title, "", *map(_signed, found_)))
-    return "\n".join(lines)
-
-
-def _signed(figure) -> str:
-    if figure["value"] is None or figure["low"] is None:
-        return "–"
-    value, low, high = (100 * figure[name] for name in ("value", "low", "high"))
-    return f"{value:+.1f} ({low:+.1f} to {high:+.1f}), p {figure['p']:.3f}"
-
-
-def _line(name, shots, *cells):
-    return f"{name:<26}{shots!s:>6}" + "".join(f"{cell:>32}" for cell in cells)

@@ -1,4 +1,4 @@
-"""The error maps of test videos, kept on disk while they are compared with masks."""
+"""The error maps of test videos, written to disk as they come and read back frame by frame."""
 
 from __future__ import annotations
 
@@ -12,41 +12,82 @@ import numpy as np
 
 from vad_jax import evaluation
 from vad_jax.data.frames import Frames
-from vad_jax.datasets.folder import Dataset
-from vad_jax.scoring import VideoScores
-from vad_jax.types import InputSpec
+from vad_jax.datasets import Dataset
+from vad_jax.scoring import frames_of
+from vad_jax.types import InputSpec, Scores
 
 log = logging.getLogger(__name__)
 
 
 class Maps:
-    """One file of maps `[F, h, w]` a video; frames that several windows score have their mean."""
+    """One file a video with the maps `[h, w]` of its scored frames; several rows give their mean.
+
+    Called with every batch of a video's rows (`scoring.score_videos`' `each`).
+
+    Args:
+      folder: for the files.
+      spec: of the rows.
+    """
 
     def __init__(self, folder: Path, spec: InputSpec):
         self._folder, self._spec = folder, spec
-        self._files: dict[str, Path] = {}
+        self._videos: dict[str, _Written] = {}
 
-    def keep(self, windows: VideoScores) -> VideoScores:
-        """Writes the maps of a video; returns the rest."""
-        if windows.maps is not None:
-            path = self._folder / f"{len(self._files)}.npy"
-            np.save(path, self._of_frames(windows))
-            self._files[windows.name] = path
-        return windows._replace(maps=None)
+    def __call__(self, name: str, first: np.ndarray, scores: Scores) -> None:
+        if scores.maps is not None:
+            if name not in self._videos:
+                path = self._folder / f"{len(self._videos)}.raw"
+                self._videos[name] = _Written(path, scores.maps.shape[-2:])
+            frames = frames_of(self._spec, first)
+            self._videos[name].add(frames, np.asarray(scores.maps, np.float32))
 
-    def _of_frames(self, windows: VideoScores) -> np.ndarray:
-        shape = (windows.length, *windows.maps.shape[2:])
-        total, number = np.zeros(shape, np.float32), np.zeros((windows.length, 1, 1), np.int32)
-        for place, offset in enumerate(self._spec.scored):
-            frames = windows.first + self._spec.stride * offset
-            total[frames] += windows.maps[:, place]  # no frame twice at one offset
-            number[frames] += 1
-        return np.where(number > 0, total / np.maximum(number, 1), np.nan).astype(np.float32)
+    def of(self, name: str, length: int) -> Callable[[], Iterator[np.ndarray]] | None:
+        """What gives a video's maps anew at each call, one a frame, NaN where there is none.
 
-    def of(self, name: str) -> Callable[[], Iterator[np.ndarray]] | None:
-        """What gives a video's maps anew at each call; None for a method that draws none."""
-        path = self._files.get(name)
-        return path and (lambda: iter(np.load(path, mmap_mode="r", allow_pickle=False)))
+        None for a method that draws none.
+        """
+        written = self._videos.get(name)
+        if written is None:
+            return None
+        written.close()
+        return partial(written.frames, length)
+
+
+class _Written:
+    """The file of one video. Rows come in order, so few frames are open at a time."""
+
+    def __init__(self, path: Path, shape: tuple[int, int]):
+        self._path, self._shape, self._file = path, shape, path.open("wb")
+        self._open: dict[int, tuple[np.ndarray, int]] = {}
+        self._kept: list[int] = []  # frames in the file, rising
+
+    def add(self, frames: np.ndarray, maps: np.ndarray) -> None:
+        for row, images in zip(frames.tolist(), maps, strict=True):
+            for frame in sorted(frame for frame in self._open if frame < min(row)):
+                self._write(frame)
+            for frame, image in zip(row, images, strict=True):
+                total, number = self._open.get(frame, (0, 0))
+                self._open[frame] = total + image, number + 1
+
+    def _write(self, frame: int) -> None:
+        total, number = self._open.pop(frame)
+        self._file.write((total / number).astype(np.float32).tobytes())
+        self._kept.append(frame)
+
+    def close(self) -> None:
+        for frame in sorted(self._open):
+            self._write(frame)
+        self._file.close()
+
+    def frames(self, length: int) -> Iterator[np.ndarray]:
+        kept, size = set(self._kept), int(np.prod(self._shape))
+        none = np.full(self._shape, np.nan, np.float32)
+        with self._path.open("rb") as file:
+            for frame in range(length):
+                if frame in kept:
+                    yield np.fromfile(file, np.float32, size).reshape(self._shape)
+                else:
+                    yield none
 
 
 def located_in(
@@ -60,14 +101,14 @@ def located_in(
       dataset: says where their masks lie.
       threshold: of boxes.
     """
-    if maps is None or any(maps.of(video.name) is None for video in videos):
-        why = "the test set has no masks" if maps is None else "the method draws no maps"
-        return evaluation.absent(why), {}
+    if maps is None:
+        return evaluation.absent("the test set has no masks"), {}
+    of = [maps.of(video.name, len(video)) for video in videos]
+    if None in of:
+        return evaluation.absent("the method draws no maps"), {}
     mapped = [
-        evaluation.Mapped(
-            video.name, len(video), video.source_size, maps.of(video.name), _masks(dataset, video)
-        )
-        for video in videos
+        evaluation.Mapped(video.name, len(video), video.source_size, own, _masks(dataset, video))
+        for video, own in zip(videos, of, strict=True)
     ]
     log.info("Comparing maps with masks: pixels, regions, tracks.")
     return evaluation.localisation(mapped, threshold=threshold)

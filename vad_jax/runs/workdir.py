@@ -1,85 +1,75 @@
-"""The files of a run beside its checkpoints: what was asked for, on what, with what."""
+"""A run's folder: the names of its files, each in one place, and what makes the folder a run's."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import logging
-import os
-import platform
 import shutil
-import sys
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
-from importlib import metadata
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vad_jax import atomic as files
+from vad_jax import atomic
 from vad_jax import config as configs
 from vad_jax.data.frames import Frames, identity
+from vad_jax.runs.describing import environment
 from vad_jax.types import CheckpointError
 
-log = logging.getLogger(__name__)
-
-_PACKAGES = (
-    "vad_jax",
-    "jax",
-    "jaxlib",
-    "flax",
-    "optax",
-    "orbax-checkpoint",
-    "numpy",
-    "opencv-python",
-)
+VERSION = 1  # of a run's files; a newer release that writes others counts up
 
 
-@contextlib.contextmanager
-def locked(folder: Path, flag: str = "--workdir") -> Iterator[None]:
-    """Keeps other processes from writing into a folder, which is made if need be.
+@dataclass(frozen=True)
+class Workdir:
+    """The files of a run, or of scores from elsewhere, by their names.
 
-    Args:
-      folder: a workdir, or another folder of results.
-      flag: the option that names it.
-
-    Raises:
-      CheckpointError: another process works in it, or it cannot be written.
+    Attributes:
+      folder: of the run.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        # A stranger's workdir may hold a link here, to a file that is not ours to write.
-        options = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
-        file = os.fdopen(os.open(folder / "lock", options, 0o644), "r+")
-    except OSError as error:
-        raise CheckpointError(
-            f"{folder} cannot be written ({error.strerror}): give another {flag}, where you may "
-            "write."
-        ) from None
-    with file:
-        _lock(file, folder, flag)
-        yield
+
+    folder: Path
+
+    def __str__(self) -> str:
+        return str(self.folder)
+
+    # What training writes.
+    config = property(lambda self: self.folder / "config.json")
+    data = property(lambda self: self.folder / "data.json")
+    environment = property(lambda self: self.folder / "environment.json")
+    log = property(lambda self: self.folder / "metrics.jsonl")
+    normal = property(lambda self: self.folder / "normal.npz")
+    normal_windows = property(lambda self: self.folder / "normal_windows.npz")
+    # What evaluation writes.
+    scores = property(lambda self: self.folder / "scores.npz")
+    controls = property(lambda self: self.folder / "controls.npz")
+    metrics = property(lambda self: self.folder / "metrics.json")
+    report = property(lambda self: self.folder / "report.html")
+    comparison = property(lambda self: self.folder / "comparison.html")
+    pictures = property(lambda self: self.folder / "pictures")
+
+    def checkpoints(self, stage: str) -> Path:
+        """The folder of a stage's checkpoints."""
+        return self.folder / "checkpoints" / stage
+
+    def few_shot(self, tag: str) -> Path:
+        """The figures of a K-shot evaluation."""
+        return self.folder / f"shots_{tag}.json"
+
+    def few_shot_scores(self, tag: str, shots: int) -> Path:
+        """Its scores for one number of shots."""
+        return self.folder / f"shots_{tag}_{shots}.npz"
+
+    def forget_results(self) -> None:
+        """Removes what was made of a run's variables, which are no more."""
+        made = (self.normal, self.normal_windows, self.scores, self.controls, self.metrics)
+        shots = [self.folder.glob(pattern) for pattern in ("shots_*.json", "shots_*.npz")]
+        for file in (*made, self.report, self.comparison, *shots[0], *shots[1]):
+            file.unlink(missing_ok=True)
 
 
-def _lock(file, folder: Path, flag: str) -> None:
-    import fcntl
-
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.seek(0)
-        raise CheckpointError(
-            f"{folder} is in use by process {file.read(20) or '(unknown)'}: wait for it, stop it, "
-            f"or give another {flag}."
-        ) from None
-    except OSError as error:  # some network file systems cannot
-        log.warning("%s cannot be locked (%s): start nothing else in it.", folder, error.strerror)
-        return
-    file.truncate(0)
-    file.write(str(os.getpid()))
-    file.flush()
-
-
-def claim(workdir: Path, config, training: Sequence[Frames], validation: Sequence[Frames]) -> str:
+def claim(
+    workdir: Workdir, config, training: Sequence[Frames], validation: Sequence[Frames]
+) -> str:
     """Makes the workdir of a run, or checks that it already is this run's; returns its digest.
 
     Raises:
@@ -91,7 +81,7 @@ def claim(workdir: Path, config, training: Sequence[Frames], validation: Sequenc
         "training": {video.name: len(video) for video in training},
         "validation": {video.name: len(video) for video in validation},
     }
-    if (workdir / "config.json").exists():
+    if workdir.config.exists():
         _same_run(workdir, config, data)
     elif _half_adapted(workdir):  # its checkpoint would pass for one of this run
         raise CheckpointError(
@@ -105,7 +95,7 @@ def claim(workdir: Path, config, training: Sequence[Frames], validation: Sequenc
 
 @contextlib.contextmanager
 def derived(
-    workdir: Path, config, data: dict[str, Any], *, adapted: dict[str, Any]
+    workdir: Workdir, config, data: dict[str, Any], *, adapted: dict[str, Any]
 ) -> Iterator[str]:
     """The workdir of a run that is adapted from another; only the end of the block makes it one.
 
@@ -119,37 +109,36 @@ def derived(
     Yields:
       The run's digest.
     """
-    if _half_adapted(workdir):
-        for left in ("checkpoints", "statistics"):  # perhaps of later steps than come now
-            shutil.rmtree(workdir / left, ignore_errors=True)
-        for left in ("normal.npz", "normal_windows.npz"):
-            (workdir / left).unlink(missing_ok=True)
+    if _half_adapted(workdir):  # perhaps of later steps than come now
+        shutil.rmtree(workdir.checkpoints("").parent, ignore_errors=True)
+        for left in (workdir.normal, workdir.normal_windows):
+            left.unlink(missing_ok=True)
     data = {**data, "adapted": adapted}
     _describe(workdir, data)
     yield digest(config, data)
     _finish(workdir, config)
 
 
-def _half_adapted(workdir: Path) -> bool:
+def _half_adapted(workdir: Workdir) -> bool:
     """Whether an adaptation into the workdir began and came to no end."""
-    if (workdir / "config.json").exists():
+    if workdir.config.exists():
         return False
     try:
-        data = json.loads((workdir / "data.json").read_text())
+        data = json.loads(workdir.data.read_text())
     except (OSError, ValueError):
         return False
     return isinstance(data, dict) and "adapted" in data
 
 
-def _describe(workdir: Path, data: dict[str, Any]) -> None:
-    workdir.mkdir(parents=True, exist_ok=True)
-    _write(workdir / "environment.json", json.dumps(environment(), indent=1))
-    _write(workdir / "data.json", json.dumps(data, indent=1))
+def _describe(workdir: Workdir, data: dict[str, Any]) -> None:
+    workdir.folder.mkdir(parents=True, exist_ok=True)
+    _write(workdir.environment, json.dumps(environment(), indent=1))
+    _write(workdir.data, json.dumps({"version": VERSION, **data}, indent=1))
 
 
-def _finish(workdir: Path, config) -> None:
+def _finish(workdir: Workdir, config) -> None:
     """Writes what makes the workdir a run's."""
-    _write(workdir / "config.json", configs.to_json(config))
+    _write(workdir.config, configs.to_json(config))
 
 
 def digest(config, data: dict[str, Any]) -> str:
@@ -157,16 +146,21 @@ def digest(config, data: dict[str, Any]) -> str:
     return configs.digest(config, data["identity"])
 
 
-def read(workdir: Path) -> tuple[Any, dict[str, Any]]:
+def read(workdir: Workdir) -> tuple[Any, dict[str, Any]]:
     """The completed config of a run and what data it saw.
 
     Raises:
-      CheckpointError: this is no workdir of a run.
+      CheckpointError: this is no workdir of a run, or one of a newer version.
     """
     try:
-        config = configs.from_json((workdir / "config.json").read_text())
-        config = configs.complete(config)
-        data = json.loads((workdir / "data.json").read_text())
+        text = workdir.config.read_text()
+        data = json.loads(workdir.data.read_text())
+        if (version := data.get("version", VERSION)) > VERSION:  # the first runs say none
+            raise CheckpointError(
+                f"{workdir} was written by a newer vad_jax (files of version {version}; this one "
+                f"reads up to {VERSION}): update vad_jax, or train anew in another workdir."
+            )
+        config = configs.complete(configs.from_json(text))
         whole = {"identity", "training", "validation"} <= data.keys()
     except (FileNotFoundError, NotADirectoryError) as error:
         raise CheckpointError(
@@ -177,50 +171,10 @@ def read(workdir: Path) -> tuple[Any, dict[str, Any]]:
         raise CheckpointError(f"{workdir}: damaged config.json or data.json ({error}).") from error
     if not whole:
         raise CheckpointError(f"{workdir}: damaged data.json, an entry is missing.")
-    return config, data
+    return config, {key: value for key, value in data.items() if key != "version"}
 
 
-def environment() -> dict[str, Any]:
-    """Versions, machine, devices and the time of day: for people, never compared."""
-    import jax
-
-    versions = {}
-    for name in _PACKAGES:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    devices = jax.devices()
-    return {
-        "python": platform.python_version(),
-        "packages": versions,
-        "platform": platform.platform(),
-        "device": f"{len(devices)} x {devices[0].device_kind}",
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-
-
-def check_origin(folder: Path, position: dict[str, Any], digest: str) -> None:
-    """Refuses a checkpoint that another run saved.
-
-    Args:
-      folder: where it lies.
-      position: of the checkpoint.
-      digest: of the run that takes it, as `claim` returns it.
-
-    Raises:
-      CheckpointError: it was saved under another config or on other data.
-    """
-    if position.get("digest") != digest:
-        raise CheckpointError(
-            f"{folder}: step {position.get('step')} was saved by a run of another config or other "
-            "data than config.json and data.json beside it say. Put back this run's checkpoints, "
-            "or train in another workdir."
-        )
-
-
-def _same_run(workdir: Path, config, data: dict[str, Any]) -> None:
+def _same_run(workdir: Workdir, config, data: dict[str, Any]) -> None:
     stored, seen = read(workdir)
     if "adapted" in seen:
         raise CheckpointError(
@@ -250,5 +204,5 @@ def _longer(line: str, ours, theirs) -> bool:
 
 
 def _write(path: Path, text: str) -> None:
-    with files.whole(path) as file:
+    with atomic.whole(path) as file:
         file.write(text + "\n")

@@ -2,8 +2,8 @@
 
 Neither writing nor reading ArrayRecord needs TensorFlow. Shards are written one after another
 because a `GeneratorBasedBuilder` holds all records of a split in memory and, above 1 GB, calls
-TensorFlow. Nobody imports this module before a set is built: it is the only one of the package
-that needs `tensorflow_datasets` to be imported.
+TensorFlow. Nobody imports this module before a set is built: it and `forms.py` are the only ones
+of the package that need `tensorflow_datasets` to be imported.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import functools
 import logging
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,70 +21,17 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core.dataset_builder import ShardBasedBuilder  # in `core` from 4.9.10 on
 from tqdm import tqdm
 
+from vad_jax.data.source import Source
+from vad_jax.datasets import synthetic
 from vad_jax.datasets.build import records, staging
+from vad_jax.datasets.build.forms import configs, features
 from vad_jax.datasets.build.records import Known
-from vad_jax.datasets.folder import Dataset, Source
-from vad_jax.datasets.synthetic import writer as synthetic_folder
-from vad_jax.datasets.synthetic.videos import HELD_OUT
+from vad_jax.datasets.dataset import Dataset
 from vad_jax.types import ConfigError, DataError
 
 log = logging.getLogger(__name__)
 
-SIZES = {"original": None, "256": (256, 256), "64": (64, 64)}
 SHARD_BYTES = 128 << 20  # while a shard is written, memory holds its records about three times
-
-
-@dataclass(eq=False)
-class Config(tfds.core.BuilderConfig):
-    """How frames are delivered.
-
-    Attributes:
-      size: (height, width) to resize to, or None for the raw size.
-      intervals: whether labels are intervals rather than what the masks say (Avenue).
-    """
-
-    size: tuple[int, int] | None = None
-    intervals: bool = False
-
-
-def configs(*, intervals: bool = False) -> list[Config]:
-    """The configs of a set, the default first; with those for labels by intervals if there are."""
-    found = []
-    for suffix in ("", "_intervals") if intervals else ("",):
-        for name, size in SIZES.items():
-            frames = f"frames of {size[0]}x{size[1]} pixels" if size else "frames as they are"
-            about = frames + (", labels by intervals" if suffix else "")
-            found.append(
-                Config(name + suffix, description=about, size=size, intervals=bool(suffix))
-            )
-    return found
-
-
-def features() -> tfds.features.FeaturesDict:
-    """What a record holds; masks and boxes are in pixels of the raw frame, whatever the config."""
-    track = {
-        "track": np.int32,
-        "frame": tfds.features.Scalar(np.int32, doc="0-based, from the video's beginning"),
-        "box": tfds.features.Tensor(shape=(4,), dtype=np.int32, doc="x0, y0, x1, y1, inclusive"),
-    }
-    return tfds.features.FeaturesDict(
-        {
-            "video": tfds.features.Text(),
-            "video_index": tfds.features.Scalar(np.int32, doc="of the video in its split"),
-            "first_frame": tfds.features.Scalar(np.int32, doc="0-based"),
-            "video_frames": tfds.features.Scalar(np.int32, doc="of the whole video"),
-            "fps": tfds.features.Scalar(np.float32, doc="frames a second, 0 where unknown"),
-            "frames": tfds.features.Sequence(
-                tfds.features.Image(), doc="consecutive: at most 128, none that cannot be read"
-            ),
-            "label": tfds.features.Sequence(np.uint8),
-            "class": tfds.features.Text(doc="of the whole video"),
-            "mask": tfds.features.Sequence(
-                tfds.features.Image(shape=(None, None, 1), encoding_format="png")
-            ),
-            "tracks": tfds.features.Sequence(track),
-        }
-    )
 
 
 class VideoBuilder(ShardBasedBuilder, skip_registration=True):
@@ -320,12 +266,12 @@ class _Given(VideoBuilder, skip_registration=True):
 
 def _held_out() -> frozenset[str]:
     """Names of the synthetic set's training videos that are there to choose by."""
-    rows = (*synthetic_folder.plan("quickstart"), *synthetic_folder.plan("scenes"))
-    scenes = synthetic_folder.SCENES["validation"]
+    rows = (*synthetic.plan("quickstart"), *synthetic.plan("scenes"))
+    scenes = synthetic.SCENES["validation"]
     return frozenset(
         row.name
         for row in rows
-        if row.part == "training" and (row.split == HELD_OUT or row.scene in scenes)
+        if row.part == "training" and (row.split == synthetic.HELD_OUT or row.scene in scenes)
     )
 
 

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from vad_jax.data.source import Source
 from vad_jax.datasets.build.staging import Encoded, by, png
-from vad_jax.datasets.folder import Source
 from vad_jax.types import DataError
 
 CHUNK = 128  # frames of a record, at most

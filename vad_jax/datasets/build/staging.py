@@ -26,8 +26,8 @@ import numpy as np
 from tqdm import tqdm
 
 from vad_jax.data.decoder import Decoded, Picture, frame_rate
+from vad_jax.data.source import Source
 from vad_jax.data.video import Unreadable
-from vad_jax.datasets.folder import Source
 from vad_jax.types import DataError
 
 log = logging.getLogger(__name__)

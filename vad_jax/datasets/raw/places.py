@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from vad_jax.datasets.folder import Dataset, is_junk
+from vad_jax.datasets.dataset import Dataset
+from vad_jax.datasets.names import is_junk
 
 PARTS = ("training", "testing")  # the folders of the repacked layouts and of the generic folder
 LABELS = {  # files and folders with frame labels, the first that is there is used

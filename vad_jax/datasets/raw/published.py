@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from vad_jax.datasets.folder import Source, first_missing, natural
+from vad_jax.data.source import Source
+from vad_jax.datasets.names import first_missing, natural
 
 
 @dataclass(frozen=True)

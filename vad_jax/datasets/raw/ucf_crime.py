@@ -8,31 +8,23 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from vad_jax.datasets.folder import (
-    VIDEOS,
-    Dataset,
-    Source,
-    Walk,
-    check_root,
-    given_labels,
-    inside,
-    shown,
-)
+from vad_jax.data.source import Source
+from vad_jax.datasets.dataset import Dataset
+from vad_jax.datasets.events import ANNOTATIONS
+from vad_jax.datasets.folder import check_root, given_labels
+from vad_jax.datasets.names import inside, shown
 from vad_jax.datasets.raw.published import Part, Published
+from vad_jax.datasets.walk import VIDEOS, Walk
 from vad_jax.types import DataError
 
 FPS = 30.0
 SIZE = (240, 320)
 NORMAL = "Normal"
 LISTS = ("Anomaly_Train.txt", "Anomaly_Test.txt")
-ANNOTATIONS = (
-    "Temporal_Anomaly_Annotation.txt",
-    "Temporal_Anomaly_Annotation_for_Testing_Videos.txt",
-)
 VIDEOS_OF = {  # class → videos in the training list, in the test list
     "Abuse": (48, 2),
     "Arrest": (45, 5),
@@ -79,6 +71,16 @@ def event_class(name: str) -> str:
             f"{', '.join(VIDEOS_OF)}."
         )
     return event
+
+
+def classes(videos: Iterable[Source]) -> dict[str, str]:
+    """The class of every video that is not normal, as the names say.
+
+    Raises:
+      DataError: as `event_class`.
+    """
+    events = {video.name: event_class(video.name) for video in videos}
+    return {name: event for name, event in events.items() if event != NORMAL}
 
 
 def read_list(file: str | Path) -> dict[str, Listed]:

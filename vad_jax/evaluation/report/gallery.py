@@ -11,13 +11,10 @@ from vad_jax.evaluation.score_files import Scored
 from vad_jax.types import DataError
 
 MEDIA = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
-KINDS = {
+KINDS = {  # of frames by their scores; they come first
     "miss": "Worst misses",
     "false_alarm": "Worst false alarms",
     "hit": "Strongest hits",
-    "matching": "Which items match, the strangest and the least strange frame",
-    "prototypes": "Normalcy maps of the prototypes, the strangest and the least strange frame",
-    "memory": "What the memory holds",
 }
 SHOWN = 12  # pictures of a kind
 TRUTH = {1: "anomalous", 0: "normal"}
@@ -28,7 +25,8 @@ def cards(folder: Path) -> list[dict[str, Any]]:
 
     Args:
       folder: perhaps with `index.json`, a list of `file` (inside `folder`), `kind` (one of
-        `KINDS`), `caption`, and either `video`, `frame`, `score`, `label` or a `title`.
+        `KINDS`, or what a method calls it), `group` (the heading of a method's own kind; without it
+        the kind), `caption`, and either `video`, `frame`, `score`, `label` or a `title`.
 
     Raises:
       DataError: an index of another form, or a picture that is missing or outside the folder.
@@ -38,14 +36,15 @@ def cards(folder: Path) -> list[dict[str, Any]]:
         return []
     try:
         entries = json.loads(index.read_text(encoding="utf-8"))
-        groups = {
-            title: [entry for entry in entries if entry["kind"] == kind][:SHOWN]
-            for kind, title in KINDS.items()
-        }
+        groups: dict[str, list[Any]] = {title: [] for title in KINDS.values()}
+        for entry in entries:
+            title = KINDS.get(entry["kind"]) or entry.get("group") or entry["kind"].capitalize()
+            groups.setdefault(title, []).append(entry)
         cards = {
-            title: [_card(folder, entry) for entry in group] for title, group in groups.items()
+            title: [_card(folder, entry) for entry in group[:SHOWN]]
+            for title, group in groups.items()
         }
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise DataError(
             f"{index} is no list of pictures ({error!r}). Each has file, video, frame, score, "
             "label, kind and caption, or title; make them anew with `evaluate`."

@@ -11,18 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from vad_jax.atomic import sha256, whole
 from vad_jax.evaluation.compare_runs import Table
 from vad_jax.evaluation.controls import best_control
-from vad_jax.evaluation.published import published_auc
+from vad_jax.evaluation.printed_figures import published_auc
 from vad_jax.evaluation.report import alarms, bars, curves, timeline
 from vad_jax.evaluation.report import gallery as pictures
-from vad_jax.evaluation.score_files import (
-    PROTOCOLS,
-    read_controls,
-    read_metrics,
-    read_scores,
-    write_whole,
-)
+from vad_jax.evaluation.score_files import PROTOCOLS, read_controls, read_metrics, read_scores
 from vad_jax.evaluation.series import minmax
 from vad_jax.evaluation.tables import PLACES, TITLES, control_text, figure_text, shown
 
@@ -67,10 +62,11 @@ def render(workdir: str | Path) -> Path:
         pictures=pictures.cards(workdir / "pictures"),
         videos=[_video(video, shown(metrics)) for video in metrics["per_video"]],
         run=_rows(metrics["run"]),
-        hashes={name: _sha256(workdir / name) for name in ("scores.npz", "metrics.json")},
+        hashes={name: sha256(workdir / name) for name in ("scores.npz", "metrics.json")},
     )
     path = workdir / "report.html"
-    write_whole(path, lambda file: file.write(page.encode()))
+    with whole(path, "wb") as file:
+        file.write(page.encode())
     return path
 
 
@@ -93,7 +89,8 @@ def render_comparison(
         names=list(runs), bars=bars.of(runs), tables=tables, command=command, script_hash="none"
     )
     path = Path(path)
-    write_whole(path, lambda file: file.write(page.encode()))
+    with whole(path, "wb") as file:
+        file.write(page.encode())
     return path
 
 
@@ -261,7 +258,3 @@ def _rows(run: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
         else:
             rows.append((name, value if isinstance(value, str) else json.dumps(value)))
     return rows
-
-
-def _sha256(file):
-    return hashlib.sha256(file.read_bytes()).hexdigest()

@@ -7,8 +7,6 @@ unpickled.
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -55,61 +53,6 @@ def read_arrays(folder: Path, lengths: Mapping[str, int]) -> dict[str, np.ndarra
         name: _of_length(_vector(_load(file), file), name, lengths[name], file)
         for name, file in files.items()
     }
-
-
-def read_csv(
-    file: Path, lengths: Mapping[str, int], fps: Mapping[str, float] | None = None
-) -> dict[str, np.ndarray]:
-    """Rows `video,start,end[,class]`: 0-based, end exclusive; a video without a row is normal."""
-    labels = {name: np.zeros(length, np.uint8) for name, length in lengths.items()}
-    try:
-        _mark_rows(labels, file, lengths, fps)
-    except csv.Error as error:
-        raise DataError(f"{file} is no table of commas ({error}).") from None
-    return labels
-
-
-def _mark_rows(labels, file, lengths, fps):
-    with io.StringIO(read_text(file), newline="") as lines:
-        rows = csv.reader(lines)
-        header = [field.strip() for field in next(rows, [])]
-        if header not in (["video", "start", "end"], ["video", "start", "end", "class"]):
-            raise DataError(
-                f"{file} begins with {','.join(header)!r}. Its first line is the header "
-                "`video,start,end` or `video,start,end,class`."
-            )
-        for row in rows:
-            if not row:
-                continue
-            where = f"{file}, line {rows.line_num}"
-            fields = [field.strip() for field in row]
-            if len(fields) != len(header):
-                raise DataError(f"{where} has {len(fields)} fields, its header {len(header)}.")
-            name = fields[0]
-            if name not in labels:
-                raise DataError(
-                    f"{where} labels {name!r}, which is no test video. A video's name is its path "
-                    f"in the test folder without the suffix, like {next(iter(labels), '')!r}."
-                )
-            start, end = (_frame(field, name, fps, where) for field in fields[1:3])
-            if not 0 <= start < end <= lengths[name]:
-                raise DataError(
-                    f"{where} labels frames {start} to {end} (end exclusive) of {name}, which has "
-                    f"{lengths[name]} frames. Write 0-based frames with start < end ≤ length."
-                )
-            labels[name][start:end] = 1
-
-
-def _frame(field, name, fps, where):
-    if re.fullmatch(r"\d{1,18}", field):
-        return int(field)
-    if not re.fullmatch(r"\d{1,18}(\.\d*)?s", field):
-        raise DataError(f"{where} has {field!r}: write a frame, or a time in seconds like 12.5s.")
-    if not fps or not fps.get(name):
-        raise DataError(
-            f"{where} gives a time, {field}, but {name} has no frame rate. Write frames."
-        )
-    return round(float(field[:-1]) * fps[name])
 
 
 def read_m(file: Path, lengths: Mapping[str, int]) -> dict[str, np.ndarray]:

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from vad_jax.evaluation.truth import label_files
+from vad_jax.evaluation.truth.interval_table import read_csv
 from vad_jax.evaluation.truth.masks import is_mask_array, mask_place
 from vad_jax.evaluation.truth.temporal import read_temporal
 from vad_jax.types import DataError
@@ -56,7 +57,7 @@ def read_labels(
     """
     path = Path(path)
     file, read = _find(path, lengths)
-    options = {"fps": fps} if read is label_files.read_csv else {}
+    options = {"fps": fps} if read is read_csv else {}
     values = read(file, lengths, **options)
     return Labels(values=values, source=str(file), digest=digest(values))
 
@@ -70,7 +71,7 @@ def digest(values: Mapping[str, np.ndarray]) -> str:
 
 
 READERS = {
-    ".csv": label_files.read_csv,
+    ".csv": read_csv,
     ".npy": label_files.read_array,
     ".m": label_files.read_m,
     ".mat": label_files.read_mat,
@@ -91,7 +92,7 @@ def _find(path, lengths):
     if not path.is_dir():
         raise DataError(f"There are no labels at {path}. Give their file or folder as data.labels.")
     if (path / "labels.csv").is_file():
-        return path / "labels.csv", label_files.read_csv
+        return path / "labels.csv", read_csv
     for folder in (path / "labels", path):
         arrays = [folder / f"{name}.npy" for name in lengths]
         if any(array.is_file() and not is_mask_array(array) for array in arrays):

@@ -29,19 +29,10 @@ from vad_jax.methods.mpn.adaptation import Adaptation
 from vad_jax.methods.mpn.fusion import fusion
 from vad_jax.methods.mpn.model import Model
 from vad_jax.methods.mpn.published import published
-from vad_jax.methods.mpn.settings import CHOICES, EVALUATION, STATE, check, complete, defaults
+from vad_jax.methods.mpn.settings import KEYS, SEGMENTS, check, complete
 from vad_jax.types import EpisodeSpec, Method, Stage
 
-__all__ = [
-    "CHOICES",
-    "EVALUATION",
-    "STATE",
-    "Model",
-    "complete",
-    "create",
-    "defaults",
-    "published",
-]
+__all__ = ["KEYS", "Model", "complete", "create", "published"]
 
 
 def create(config) -> Method:
@@ -53,8 +44,14 @@ def create(config) -> Method:
     check(config)
     model = Model(config)
     adaptation = Adaptation(model, config)
-    windows = dataclasses.replace(model.spec, order=config.sampling)
-    episode = EpisodeSpec(config.meta.support, config.meta.query, config.episodes)
+    windows = dataclasses.replace(
+        model.spec, segments=SEGMENTS if config.sampling == "video_batch" else 0
+    )
+    episode = EpisodeSpec(
+        config.meta.support,
+        config.meta.query,
+        segments=SEGMENTS if config.episodes == "published" else 0,
+    )
     signed_ratio = config.variant == "paper" and config.plug == "1/8" and config.prototypes > 0
     stages = {
         "pretrain": Stage(
@@ -73,7 +70,7 @@ def create(config) -> Method:
         ),
         "meta": Stage(
             name="meta",
-            inputs=dataclasses.replace(model.spec, episode=episode),
+            inputs=dataclasses.replace(model.spec, row=episode),
             loss=adaptation.episode_loss,
             optimizer=_optimizer(config, "meta"),
             begin=adaptation.begin,

@@ -24,9 +24,8 @@ class Adaptation:
 
     # Meta-training
 
-    def begin(self, variables, statistics=None):
+    def begin(self, variables):
         """θ and its step sizes as parameters, the frozen rest as state."""
-        del statistics
         theta, rest = self.model.split(variables["params"])
         step_size = variables["state"].get("step_size")
         if step_size is None:

@@ -31,9 +31,9 @@ def fusion(config) -> Fusion:
     turned = [("negate", part) for part in parts] if code else []
     scaled = [("minmax", "video")] if code else []
     smoothed = [("smooth", _TAPS, "nearest", False)] if code else []
+    assigned = ("assign", "mean")
     return Fusion(
-        assign="mean",
-        paper=(*turned, *scaled, *results, *smoothed),
-        online=(*turned, ("standardise",), *results),
+        paper=(assigned, *turned, *scaled, *results, *smoothed),
+        online=(assigned, *turned, ("standardise",), *results),
         default="fused",
     )

@@ -11,7 +11,7 @@ from vad_jax.learning import meta
 from vad_jax.methods.mpn import network
 from vad_jax.methods.mpn.collapse import likeness
 from vad_jax.methods.mpn.settings import input_spec
-from vad_jax.nets import prototypes
+from vad_jax.nets import drawing, prototypes
 from vad_jax.nets.masked import masked_mean
 from vad_jax.nets.memory import length, root, unit
 from vad_jax.nets.pixels import sees_and_target
@@ -213,18 +213,22 @@ class Model:
         return self.frame(params, maps, features["skips"]), seen
 
     def pictures(self, variables, batch):
-        """`target`, `output` `[B,H,W,C]` in 0..1; `prototypes` `[B,h,w,M]`, each one's attention,
-        and their sum `normalcy` `[B,h,w,1]`, both as shares of the largest value of the image.
+        """`target` and `output`; `prototypes` `[B,1,h,w,M]`, each one's attention, and their sum
+        `normalcy` `[B,1,h,w,1]`, both as shares of the largest value of the image.
         """
         params = variables["params"]
         features = self.features(params, batch["frames"], batch["mask"])
         output, seen = self.predicted(params, features)
-        drawn = {"target": (features["target"] + 1) / 2, "output": (output + 1) / 2}
+        drawn = {
+            "target": drawing.image(((features["target"] + 1) / 2)[:, None], "target"),
+            "output": drawing.image(((output + 1) / 2)[:, None], "output"),
+        }
         if self.prototypes:
             shape = features["map"].shape[:3]
             maps = seen["attention"].reshape(*shape, self.prototypes)
-            drawn["prototypes"] = _share(maps)
-            drawn["normalcy"] = _share(jnp.sum(maps, axis=-1, keepdims=True))
+            total = jnp.sum(maps, axis=-1, keepdims=True)
+            drawn["prototypes"] = drawing.maps(_share(maps)[:, None], "attention of prototypes")
+            drawn["normalcy"] = drawing.maps(_share(total)[:, None], "sum of the attentions")
         return drawn
 
 

@@ -34,4 +34,4 @@ def published(config) -> Published:
     theta = ["prototype", *(f"decoder/{part}" for part in adapted(config.plug))]
     theta = tuple(f"params/{part}/" for part in theta)
     step_sizes = tuple(name for name, (path, _) in values.items() if path.startswith(theta))
-    return Published(values, (), step_sizes)
+    return Published(values, step_sizes=step_sizes)

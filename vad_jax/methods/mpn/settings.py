@@ -1,84 +1,121 @@
-"""The keys of MPN's configuration: defaults, what follows from the variant, what is refused."""
+"""The keys of MPN's configuration: what they are, what follows from others, what is refused."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
-
-from ml_collections import config_dict
 
 from vad_jax.learning import optim
 from vad_jax.methods.mpn.network import PLUGS
-from vad_jax.types import SEGMENTS, ConfigError, InputSpec, window_spec
+from vad_jax.types import ConfigError, InputSpec, Key, window_spec
+
+SEGMENTS = 32  # of a video, in the sampling of the published code
 
 
-def defaults() -> dict[str, Any]:
-    """The published setting; a placeholder is filled by `complete` from the variant."""
-
-    def number():  # a new one for each key: one placeholder in two places is one value
-        return config_dict.placeholder(float)
-
-    def stage():
-        return {
-            "epochs": config_dict.placeholder(int),
-            "steps": config_dict.placeholder(int),
-            "batch_size": config_dict.placeholder(int),
-            "learning_rate": number(),
-            "schedule": "constant",
-        }
-
-    return {
-        "variant": "code",
-        "width": 64,
-        "input": {"height": 256, "width": 256, "channels": 3, "stride": 1, "step": 1},
-        "plug": "1/1",
-        "prototypes": 10,  # 0: the plain autoencoder
-        "weights": {"frame": 1.0, "compact": 1.0, "diverse": number(), "score": number()},
-        # Against prototypes that become one, off as published:
-        "attention_scale": 1.0,  # of the first attention weights
-        "temperature": {"attention": 1.0, "match": 1.0},
-        "sampling": "shuffled",
-        "episodes": "disjoint",
-        "step_size_map": "identity",
-        "meta": {
-            "steps": 1,
-            "order": 2,
-            "step_size": number(),
-            "step_size_learning_rate": number(),
-            "support": 2,
-            "query": 2,
-            # Less memory for more time, the same numbers but for rounding: inner steps computed
-            # again in the backward pass; so many episodes at a time and each of them again (None:
-            # all side by side). The features of all are computed at once. Several devices that
-            # share a batch send its episodes to each other where they come in chunks.
-            "remat": False,
-            "chunk": config_dict.placeholder(int),
-            # Inner steps, and episodes if not in chunks, written out: quicker on CPUs, longer to
-            # compile.
-            "unroll": False,
-        },
-        "stage_names": config_dict.placeholder(tuple),
-        "stages": {"pretrain": stage(), "joint": stage(), "meta": stage()},
-        # Without learned step sizes θ is fine-tuned at this rate; with them it is not read.
-        "adapt": {"steps": 1, "learning_rate": 1e-4},
-        "adapt_weights": "training",
+def _stage(name: str) -> dict[str, Key]:
+    """The keys of a stage; what is None is filled in from the variant."""
+    keys = {
+        "epochs": Key(None, "length; None where it is given as steps", kind=int, above=0),
+        "steps": Key(None, "length; None where it is given as epochs", kind=int, above=0),
+        "batch_size": Key(
+            None, "episodes of a step" if name == "meta" else "windows of a step", kind=int, above=0
+        ),
+        "learning_rate": Key(None, "of Adam", kind=float, above=0),
+        "schedule": Key("constant", "of the learning rate", choices=optim.SCHEDULES),
     }
+    return {f"stages.{name}.{key}": entry for key, entry in keys.items()}
 
 
-CHOICES = {
-    "variant": ("code", "paper"),
-    "plug": PLUGS,
-    "sampling": ("shuffled", "video_batch"),
-    "episodes": ("disjoint", "published"),
-    "step_size_map": ("identity", "softplus"),
-    "adapt_weights": ("training", "published"),
-    "meta.order": (1, 2),
-    **{f"stages.{name}.schedule": optim.SCHEDULES for name in ("pretrain", "joint", "meta")},
+KEYS = {
+    "variant": Key(
+        "code",
+        "code: what the published code computes; paper: the printed formulas where they differ",
+        choices=("code", "paper"),
+    ),
+    "width": Key(64, "channels of the U-Net's first level", above=0),
+    "input.height": Key(256, "pixels, a multiple of 8", above=0),
+    "input.width": Key(256, "pixels, a multiple of 8", above=0),
+    "input.channels": Key(3, "1: grey, 3: colour"),
+    "input.stride": Key(1, "frames of the video from one of a window to the next", above=0),
+    "input.step": Key(1, "frames from the start of a window to that of the next", above=0),
+    "plug": Key(
+        "1/1", "where in the decoder the unit stands, by the size of the map there", choices=PLUGS
+    ),
+    "prototypes": Key(10, "number of them; 0: the plain autoencoder"),
+    "weights.frame": Key(1.0, "of the frame loss"),
+    "weights.compact": Key(1.0, "of compactness"),
+    "weights.diverse": Key(None, "of diversity; filled in from the variant", kind=float),
+    "weights.score": Key(
+        None,
+        "code: share of the frame's PSNR in the score, the rest is the feature map's; paper: "
+        "factor of the feature map's error; filled in from variant and stages",
+        kind=float,
+        evaluation=True,
+    ),
+    "attention_scale": Key(
+        1.0,
+        "of the first attention weights; against prototypes that become one, 1 as published",
+        above=0,
+    ),
+    "temperature.attention": Key(1.0, "of the attention; 1 as published", above=0),
+    "temperature.match": Key(1.0, "of the matching, variant=code; 1 as published", above=0),
+    "sampling": Key(
+        "shuffled",
+        f"of training windows; video_batch: one video's, from different ones of its {SEGMENTS} "
+        "segments",
+        choices=("shuffled", "video_batch"),
+    ),
+    "episodes": Key(
+        "disjoint",
+        "disjoint: the support are windows in a row, the query shares no frame with them; "
+        f"published: all begin in one of a video's {SEGMENTS} segments",
+        choices=("disjoint", "published"),
+    ),
+    "step_size_map": Key(
+        "identity",
+        "from what is learned to the step size that is used",
+        choices=("identity", "softplus"),
+        state=True,
+    ),
+    "meta.steps": Key(1, "inner gradient steps", above=0),
+    "meta.order": Key(2, "1: no gradient through the inner gradient", choices=(1, 2)),
+    "meta.step_size": Key(
+        None, "that every step size begins with; filled in from the variant", kind=float
+    ),
+    "meta.step_size_learning_rate": Key(
+        None, "of the step sizes; filled in from stages.meta.learning_rate", kind=float
+    ),
+    "meta.support": Key(2, "windows of an episode that are adapted on"),
+    "meta.query": Key(2, "windows of an episode that judge the result"),
+    "meta.remat": Key(
+        False, "less memory for more time: inner steps are computed again in the backward pass"
+    ),
+    "meta.chunk": Key(
+        None,
+        "less memory for more time: so many episodes at a time and each of them again; None: all "
+        "side by side. The features of all are computed at once. Several devices that share a "
+        "batch send its episodes to each other where they come in chunks",
+        kind=int,
+        before=None,
+    ),
+    "meta.unroll": Key(
+        False,
+        "inner steps, and episodes if not in chunks, written out: quicker on CPUs, longer to "
+        "compile",
+        before=False,
+    ),
+    "stage_names": Key(
+        None, "stages that are trained, in order; filled in from the variant", kind=tuple
+    ),
+    **_stage("pretrain"),
+    **_stage("joint"),
+    **_stage("meta"),
+    "adapt_weights": Key(
+        "training",
+        "of the losses in an adaptation; published: 0.1 for compactness and diversity",
+        choices=("training", "published"),
+        evaluation=True,
+    ),
 }
-
-
-STATE = ("step_size_map",)  # settings that the meaning of a run's state depends on
-EVALUATION = ("weights.score", "adapt_weights")  # training never sees them
 
 
 def complete(config) -> None:
@@ -140,12 +177,6 @@ def check(config) -> None:
             "temperature.match has no effect with variant=paper, whose matching is no softmax: "
             "leave it at 1."
         )
-    for key, value in (
-        ("attention_scale", config.attention_scale),
-        *((f"temperature.{name}", value) for name, value in config.temperature.items()),
-    ):
-        if not 0 < value < math.inf:
-            raise ConfigError(f"{key} = {value}: must be finite and greater than 0.")
     if config.sampling == "video_batch":
         for name in set(config.stage_names) - {"meta"}:
             if (size := config.stages[name].batch_size) > SEGMENTS:

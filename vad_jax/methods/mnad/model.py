@@ -1,232 +1,31 @@
-"""MNAD: learning memory-guided normality (Park, Noh, Ham, CVPR 2020).
-
-A U-Net predicts the fifth frame from four (or rebuilds a frame) and passes its code through a
-memory of normal patterns. At test time a badly predicted frame, and queries far from every item,
-are strange; frames that look normal go on updating the memory.
-
-`variant="code"` is what the authors' published code computes, `variant="paper"` the printed
-formulas where they differ. Letters: B rows, N = H/8 · W/8 queries of a row, M items, C channels.
-"""
+"""MNAD's model: the halves with the memory between them, losses, score, adaptation, pictures."""
 
 from __future__ import annotations
 
-import functools
-import operator
-from typing import Any
-
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from ml_collections import config_dict
 
-from vad_jax.learning import meta, optim
-from vad_jax.nets import memory, unet
+from vad_jax.learning import meta
+from vad_jax.methods.mnad.network import Network
+from vad_jax.methods.mnad.settings import input_spec
+from vad_jax.nets import drawing, memory
 from vad_jax.nets.masked import masked_mean
 from vad_jax.nets.pixels import sees_and_target
-from vad_jax.types import (
-    ConfigError,
-    Fusion,
-    InputSpec,
-    Method,
-    Published,
-    Scores,
-    Stage,
-    window_spec,
-)
-
-_WINDOWS = {  # frames, sees, target
-    "prediction": (5, (0, 1, 2, 3), 4),
-    "reconstruction": (1, (0,), 0),
-    "middle": (16, tuple(range(16)), 8),
-}
-
-
-def defaults() -> dict[str, Any]:
-    """The published setting; a placeholder is filled by `complete` from task and variant."""
-
-    def number():  # a new one for each key: one placeholder in two places is one value
-        return config_dict.placeholder(float)
-
-    return {
-        "variant": "code",
-        "task": "prediction",
-        "width": 64,
-        "input": {"height": 256, "width": 256, "channels": 3, "stride": 1, "step": 1},
-        # To be read as config.memory["items"]: a ConfigDict has methods `items` and `update`.
-        "memory": {"items": 10, "update": "gated", "reset": config_dict.placeholder(str)},
-        "gate": {"threshold": number(), "error": "square"},
-        "weights": {"compact": number(), "separate": number(), "score": number()},
-        "margin": 1.0,
-        "stage_names": ("train",),
-        "stages": {
-            "train": {
-                "epochs": 60,
-                "steps": config_dict.placeholder(int),
-                "batch_size": 4,
-                "learning_rate": number(),
-                "schedule": "cosine",
-            }
-        },
-        "adapt": {"steps": 1, "learning_rate": 1e-4},
-    }
-
-
-CHOICES = {
-    "variant": ("code", "paper"),
-    "task": tuple(_WINDOWS),
-    "memory.update": ("gated", "always", "never"),
-    "memory.reset": ("set", "video"),
-    "gate.error": ("square", "norm"),
-    "stages.train.schedule": optim.SCHEDULES,
-}
-
-
-STATE = ()  # settings that the meaning of a run's state depends on
-EVALUATION = ("memory.update", "memory.reset", "gate", "weights.score")  # training never sees them
-
-
-def complete(config) -> None:
-    """Fills in what follows from task and variant, where the user said nothing.
-
-    Source: the paper's section 4.1, the published commands; `memory.reset="set"` is the published
-    evaluation, one stream through all test videos.
-    """
-    prediction, code = config.task == "prediction", config.variant == "code"
-    loss_weight = 0.1 if prediction else 0.01
-    published = {
-        "memory.reset": "set" if code else "video",
-        "gate.threshold": 0.01 if prediction else 0.015,
-        "weights.compact": loss_weight,
-        "weights.separate": loss_weight,
-        "weights.score": 0.6 if prediction else 0.7,
-        "stages.train.learning_rate": 2e-4 if prediction or code else 2e-5,
-    }
-    for key, value in published.items():
-        *sections, name = key.split(".")
-        home = functools.reduce(operator.getitem, sections, config)
-        if home[name] is None:
-            home[name] = value
-
-
-def create(config) -> Method:
-    """The method of a completed config."""
-    _check(config)
-    functions = model(config)
-    stages = {
-        "train": Stage(
-            name="train",
-            inputs=functions.spec,
-            loss=functions.loss,
-            optimizer=lambda *, steps_per_epoch, steps: optim.adam(
-                config.stages.train.learning_rate,
-                config.stages.train.schedule,
-                steps_per_epoch=steps_per_epoch,
-                steps=steps,
-            ),
-        )
-    }
-    return Method(
-        inputs=functions.spec,
-        stages=tuple(stages[name] for name in config.stage_names),
-        fusion=_fusion(config),
-        init=functions.init,
-        start=functions.start,
-        score=functions.score,
-        carry_over=config.memory.reset if _moves(config) else "none",
-        adapt=functions.adapt,
-        pictures=functions.pictures,
-    )
-
-
-def _check(config) -> None:
-    items = config.memory["items"]
-    if items == 1 or items < 0:
-        raise ConfigError(
-            f"memory.items = {items}: the separateness loss needs a nearest and a "
-            "second item. Use 0 for no memory, or at least 2."
-        )
-    for side in ("height", "width"):
-        if config.input[side] % 8 or config.input[side] < 8:
-            raise ConfigError(
-                f"input.{side} = {config.input[side]}: the U-Net halves it three times, so it must "
-                "be a multiple of 8."
-            )
-    if not 0 <= config.weights.score <= 1:
-        raise ConfigError(f"weights.score = {config.weights.score}: a share, from 0 to 1.")
-    if config.input.channels not in (1, 3):
-        raise ConfigError(f"input.channels = {config.input.channels}: 1 (grey) or 3 (colour).")
-
-
-def _moves(config) -> bool:
-    """Whether the memory changes at test time; if not, windows are scored in batches, any order."""
-    return config.memory["items"] > 0 and config.memory["update"] != "never"
-
-
-def _input_spec(config) -> InputSpec:
-    frames, sees, target = _WINDOWS[config.task]
-    return window_spec(config.input, frames=frames, sees=sees, target=target)
-
-
-def _fusion(config) -> Fusion:
-    """`λ (1 - g(PSNR)) + (1 - λ) g(D)`, g = min–max a video in protocol `paper`.
-
-    Source: MNAD eqs. (13) to (15), turned so that higher is stranger.
-    """
-    weight = config.weights.score
-    parts = {"psnr": weight, "distance": 1 - weight} if config.memory["items"] else {"psnr": 1.0}
-    results = [("combine", "fused", parts), ("combine", "psnr_only", {"psnr": 1.0})]
-    if config.memory["items"]:
-        results.append(("combine", "distance_only", {"distance": 1.0}))
-    return Fusion(
-        assign="mean",
-        paper=(("negate", "psnr"), ("minmax", "video"), *results),
-        online=(("negate", "psnr"), ("standardise",), *results),
-        default="fused",
-    )
-
-
-class Network(nn.Module):
-    """Encoder and decoder; the memory stands between them, in `Model`."""
-
-    width: int
-    channels: int
-    skips: bool
-    items: int
-    dtype: Any = None
-
-    def setup(self):
-        self.encoder = unet.Encoder(self.width, dtype=self.dtype)
-        self.decoder = unet.Decoder(self.width, self.channels, self.skips, dtype=self.dtype)
-
-    def encode(self, x, mask, *, train):
-        return self.encoder(x, mask, train=train)
-
-    def decode(self, code, skips, mask, *, train):
-        return self.decoder(code, skips, mask, train=train)
-
-    def __call__(self, x, mask, *, train):
-        features, skips = self.encode(x, mask, train=train)
-        code = jnp.concatenate([features] * (2 if self.items else 1), axis=-1)
-        return self.decode(code, skips, mask, train=train)
-
-
-def model(config) -> Model:
-    """The functions below for a completed config."""
-    net = Network(
-        width=config.width,
-        channels=config.input.channels,
-        skips=config.task == "prediction",
-        items=config.memory["items"],
-        dtype=jnp.bfloat16 if config.precision == "bfloat16" else None,
-    )
-    return Model(config, net, _input_spec(config))
+from vad_jax.types import Scores
 
 
 class Model:
     """The pure functions of MNAD for one configuration; nothing here ever changes."""
 
-    def __init__(self, config, net: Network, spec: InputSpec):
-        self.net, self.spec = net, spec
+    def __init__(self, config):
+        self.net = Network(
+            width=config.width,
+            channels=config.input.channels,
+            skips=config.task == "prediction",
+            items=config.memory["items"],
+            dtype=jnp.bfloat16 if config.precision == "bfloat16" else None,
+        )
+        self.spec = input_spec(config)
         self.items, self.channels = config.memory["items"], 8 * config.width
         self.paper = config.variant == "paper"
         self.policy = config.memory["update"]
@@ -442,8 +241,8 @@ class Model:
         return {**variables, "params": params}, losses
 
     def pictures(self, variables, batch):
-        """`target`, `output` `[B,H,W,C]` in 0..1; with a memory `matching` probabilities
-        `[B,H/8,W/8,M]` and `queries` `[B,H/8,W/8,512]`, each number q as (q + 1) / 2.
+        """`target` and `output`; with a memory the `matching` probabilities `[B,1,H/8,W/8,M]` and
+        the `queries` `[B,1,H/8,W/8,C]` among the items.
         """
         params, stats = variables["params"], variables["state"]["batch_stats"]
         x, target = self.inputs(params, batch)
@@ -453,53 +252,20 @@ class Model:
             queries = self.queries(features)
             items = variables["state"]["memory"]
             answers, match = jax.vmap(self.read, in_axes=(0, None))(queries, items)
-            drawn["matching"] = match.reshape(*features.shape[:3], -1)
-            drawn["queries"] = ((queries + 1) / 2).reshape(features.shape)
+            grid = features.shape[:3]
+            drawn["matching"] = drawing.maps(
+                match.reshape(*grid, -1)[:, None], "matching probability of items"
+            )
+            drawn["queries"] = drawing.vectors(
+                queries.reshape(features.shape)[:, None],
+                "queries",
+                range=(-1.0, 1.0),
+                anchors=items,
+                anchors_title="items",
+            )
         output = self.decode(params, stats, features, answers, skips, batch["mask"], train=False)[0]
-        return {"target": (target + 1) / 2, "output": (output + 1) / 2, **drawn}
-
-
-def published(config) -> Published:
-    """Where each tensor of the authors' state dict lies in our variables.
-
-    `encoder.moduleBatchNorm.*` is in their network but no path reaches it: it gets no gradient,
-    and never moves: it is dropped.
-    """
-    halves = {
-        "encoder": {f"moduleConv{i}": f"block{i}" for i in (1, 2, 3, 4)},
-        "decoder": {
-            "moduleConv": "block4",
-            **{f"moduleUpsample{i}": f"up{i - 1}" for i in (4, 3, 2)},
-            **{f"moduleDeconv{i}": f"block{i}" for i in (3, 2, 1)},
-        },
-    }
-    layers = {}  # their layer → ours, and what it is
-    for half, blocks in halves.items():
-        for theirs, ours in blocks.items():
-            there, here = f"{half}.{theirs}", f"{half}/{ours}"
-            if "Upsample" in theirs:
-                layers |= {
-                    f"{there}.0": (f"{here}/conv", "upsample"),
-                    f"{there}.1": (f"{here}/norm", "norm"),
-                }
-                continue
-            for i, index in ((1, 0), (2, 3)):
-                layers[f"{there}.{index}"] = (f"{here}/conv{i}", "conv")
-                if not (half == "encoder" and ours == "block4" and i == 2):
-                    layers[f"{there}.{index + 1}"] = (f"{here}/norm{i}", "norm")
-    layers["decoder.moduleDeconv1.6"] = ("decoder/out", "conv")
-    values, dead = {}, []
-    for there, (here, kind) in layers.items():
-        if kind == "norm":
-            values[f"{there}.weight"] = (f"params/{here}/scale", "plain")
-            values[f"{there}.bias"] = (f"params/{here}/bias", "plain")
-            values[f"{there}.running_mean"] = (f"state/batch_stats/{here}/mean", "plain")
-            values[f"{there}.running_var"] = (f"state/batch_stats/{here}/var", "plain")
-            dead.append(f"{there}.num_batches_tracked")
-        else:
-            values[f"{there}.weight"] = (f"params/{here}/kernel", kind)
-            values[f"{there}.bias"] = (f"params/{here}/bias", "plain")
-    unused = "encoder.moduleBatchNorm"
-    names = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
-    dead += [f"{unused}.{name}" for name in names]
-    return Published(values, tuple(dead))
+        return {
+            "target": drawing.image(((target + 1) / 2)[:, None], "target"),
+            "output": drawing.image(((output + 1) / 2)[:, None], "output"),
+            **drawn,
+        }

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -14,13 +15,17 @@ import scipy.io
 from support import films
 
 from vad_jax import prepare
-from vad_jax.datasets import open_dataset
-from vad_jax.datasets.raw import avenue, published, shanghaitech, ucf_crime
+from vad_jax.datasets import open_dataset, published
+from vad_jax.datasets.raw import avenue, shanghaitech, ucf_crime
 from vad_jax.datasets.raw.published import Part, Published
 from vad_jax.evaluation.truth.agreement import compare
+from vad_jax.runs import preparing
+from vad_jax.runs.check_report import figures as figures_of
+from vad_jax.runs.check_report import report
 from vad_jax.runs.examining import check, examine
 from vad_jax.types import DataError
 
+HOUSE = Path(__file__).parents[2]
 SIZE = (12, 16)
 TRUTH = {"01": [0, 1, 1, 0, 0, 1], "02": [0, 0, 1, 1, 0, 0]}
 JOINED = np.concatenate(list(TRUTH.values())).astype(np.uint8)
@@ -79,12 +84,31 @@ def frame(root, number, *, video="02", part="testing"):
     return root / part / "frames" / video / f"{number:03d}.png"
 
 
-def command(*arguments):
+class Done(NamedTuple):
+    """What a command did: its exit code, and what it printed."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def command(capsys):
+    """Calls the command in this process."""
+
+    def command(*arguments):
+        capsys.readouterr()
+        return Done(prepare.main(arguments), *capsys.readouterr())
+
+    return command
+
+
+def started(*arguments):
     return subprocess.run(
         [sys.executable, "-m", "vad_jax.prepare", *arguments],
         capture_output=True,
         text=True,
-        cwd=Path(__file__).parents[1],
+        cwd=HOUSE,
         timeout=120,
         check=False,
     )
@@ -93,7 +117,7 @@ def command(*arguments):
 def test_where_all_is_right_a_split_has_one_line(root):
     found = examined(root)
     assert found.right
-    header, train, test, _, *rest = prepare.report(found).splitlines()[2:]
+    header, train, test, _, *rest = report(found).splitlines()[2:]
     assert header.split()[:5] == ["split", "video", "frames", "/", "published"]
     assert train.split() == [
         "train",
@@ -148,13 +172,14 @@ def test_the_digest_knows_names_sizes_and_labels(root):
     assert len(set(digests)) == 3
 
 
-def test_the_command_says_by_its_exit_code_whether_all_is_right(root):
+def test_the_command_says_by_its_exit_code_whether_all_is_right(root, command):
     given = ("--data=folder", f"--root={root}", "--check", "--json")
-    done = command(*given)
-    assert done.returncode == 0, done.stderr
-    figures = json.loads(done.stdout.splitlines()[-1])
-    assert (figures["right"], figures["used"], figures["built"]) == (True, "labels.npy", None)
-    assert figures["splits"]["test"] == {"videos": 2, "frames": 12, "anomalous": 5, "broken": 0}
+    for done in (started(*given), command(*given)):
+        assert done.returncode == 0, done.stderr
+        figures = json.loads(done.stdout.splitlines()[-1])
+        assert (figures["right"], figures["used"], figures["built"]) == (True, "labels.npy", None)
+        totals = {"videos": 2, "frames": 12, "anomalous": 5, "broken": 0}
+        assert figures["splits"]["test"] == totals
     frame(root, 2).unlink()
     done = command(*given)
     assert done.returncode == 2
@@ -177,7 +202,8 @@ def test_the_command_says_by_its_exit_code_whether_all_is_right(root):
         (("--data=avenue", "--root=docs", "--check"), "is not CUHK Avenue. Looked for"),
     ],
 )
-def test_the_command_names_what_it_lacks(arguments, said):
+def test_the_command_names_what_it_lacks(arguments, said, command, monkeypatch):
+    monkeypatch.chdir(HOUSE)
     done = command(*arguments)
     assert done.returncode == 2
     assert said in done.stderr
@@ -194,7 +220,7 @@ def test_a_video_short_by_frames_names_found_expected_and_first_missing(root):
     found = examined(root)
     assert row(found, "02").verdict == "missing"
     assert row(found, "02").faults[0] == "5 frames, 6 published, first missing 002.png"
-    line = next(line for line in prepare.report(found).splitlines() if line.startswith("test   02"))
+    line = next(line for line in report(found).splitlines() if line.startswith("test   02"))
     assert line.split()[:5] == ["test", "02", "5", "/", "6"]
 
 
@@ -225,9 +251,9 @@ def test_a_video_too_long_missing_or_unknown_is_told_apart(root):
         None,
     )
     assert "train: 2 videos, 3 published" in found.faults
-    assert "Wrong: train: video 03 is not there" in prepare.report(found)
+    assert "Wrong: train: video 03 is not there" in report(found)
     many = {**lengths, "04": 1, "05": 1}
-    text = prepare.report(examined(root, replace(KNOWN, training=Part(5, 20, many))))
+    text = report(examined(root, replace(KNOWN, training=Part(5, 20, many))))
     assert "Wrong: train: 3 videos are not there: 03, 04, 05\n" in text
     found = examined(root, replace(KNOWN, training=Part(1, 6, {"1": 6})))
     assert [r.verdict for r in found.rows if r.split == "train"] == ["ok", "unknown"]
@@ -254,7 +280,7 @@ def test_truth_folders_and_junk_are_ignored_and_counted(tmp_path):
     assert found.right, said(found)
     assert found.dataset.ignored == 2 + 4
     assert [row.agreeing for row in found.rows if row.split == "test"] == [(2, 2)] * 2
-    assert "Ignored: 6 entries" in prepare.report(found)
+    assert "Ignored: 6 entries" in report(found)
 
 
 def test_frames_beside_truth_folders_are_no_masks(tmp_path):
@@ -301,7 +327,7 @@ def test_a_file_that_is_no_frame_is_named_with_its_bytes(root, content, what):
         raise AssertionError(said(found))
 
 
-def test_skipped_frames_are_noted_and_counted_and_nothing_is_wrong(root, tmp_path):
+def test_skipped_frames_are_noted_and_counted_and_nothing_is_wrong(root, tmp_path, command):
     for number in range(4):
         frame(root, number, part="training").write_bytes(b"")
     given = ("--data=folder", f"--root={root}", f"--out={tmp_path / 'built'}", "--size=64")
@@ -336,7 +362,7 @@ def test_a_short_video_is_noted_with_the_frames_that_windows_need(root):
     assert found.right
     note = "1 frame: no score by a method whose window is longer (2 to 16 frames)"
     assert row(found, "02", "train").notes == [note]
-    assert f"Note: train 02: {note}" in prepare.report(found)
+    assert f"Note: train 02: {note}" in report(found)
 
 
 @pytest.mark.parametrize("length", [11, 13])
@@ -502,10 +528,10 @@ def test_without_any_labels_only_a_published_set_is_wrong(root):
     assert "No labels of the test videos were found" in said(examined(root))
     found = examined(root, None)
     assert found.right
-    assert "Note: No labels of the test videos" in prepare.report(found)
+    assert "Note: No labels of the test videos" in report(found)
 
 
-def test_names_that_cannot_be_ordered_end_the_check(root):
+def test_names_that_cannot_be_ordered_end_the_check(root, command):
     frame(root, 0).with_name("0.png").write_bytes(frame(root, 0).read_bytes())
     done = command("--data=folder", f"--root={root}", "--check")
     assert done.returncode == 2
@@ -565,7 +591,7 @@ def test_avenue_with_both_sources_is_right_as_it_is_published(tmp_path):
     assert found.used == "ground_truth_demo/testing_label_mask"
     assert [row.anomalous for row in found.rows if row.split == "test"] == [3, 2]
     assert "differ on 2 frames of 1 videos, first 01, frame 3" in "\n".join(found.notes)
-    assert "Training video 02 is not clean: frames 311 to 521" in prepare.report(found)
+    assert "Training video 02 is not clean: frames 311 to 521" in report(found)
     other = examine(open_dataset("avenue", root, labels="intervals"), known, progress=False)
     assert (other.right, other.used) == (True, "frame_labels_avenue.npy")
     assert [row.anomalous for row in other.rows if row.split == "test"] == [5, 2]
@@ -673,7 +699,7 @@ def test_the_real_ped2_is_right(ped2_root):
         "labels/frame_labels_ped2.npy",
         "testing/masks",
     }
-    figures = prepare.figures(found)
+    figures = figures_of(found)
     train, test = ((2550, 16, None), (2010, 12, 1648))
     for split, (frames, videos, anomalous) in {"train": train, "test": test}.items():
         expected = {"videos": videos, "frames": frames, "anomalous": anomalous, "broken": 0}
@@ -688,16 +714,16 @@ def test_the_real_ped2_is_right(ped2_root):
 
 def test_what_is_right_is_built_and_what_is_not_is_not(root, tmp_path):
     found = examined(root)
-    built = prepare.build(found, tmp_path / "built", progress=False)
+    built = preparing.build(found, tmp_path / "built", progress=False)
     assert built.is_dir()
     assert built.is_relative_to(tmp_path / "built" / "vad_folder")
     frame(root, 2).unlink()
     with pytest.raises(DataError, match="nothing is built from it"):
-        prepare.build(examined(root), tmp_path / "other", progress=False)
+        preparing.build(examined(root), tmp_path / "other", progress=False)
     assert not (tmp_path / "other").exists()
 
 
-def test_the_command_builds_where_it_is_told_to(root, tmp_path):
+def test_the_command_builds_where_it_is_told_to(root, tmp_path, command):
     given = ("--data=folder", f"--root={root}", f"--out={tmp_path / 'built'}", "--size=64")
     done = command(*given, "--json")
     assert done.returncode == 0, done.stderr

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vad_jax.evaluation import Normal, auc_micro, read_foreign, threshold_of, write_scores
+from vad_jax.evaluation import Normal, auc_micro, read_external, threshold_of, write_scores
 from vad_jax.types import DataError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -33,7 +33,7 @@ def joined(path, values, **more):
 
 
 def test_one_array_with_offsets(tmp_path, values, labels, scored):
-    found = read_foreign(joined(tmp_path / "a.npz", values, video_names=np.array(NAMES)), labels)
+    found = read_external(joined(tmp_path / "a.npz", values, video_names=np.array(NAMES)), labels)
     assert found.names == NAMES
     assert auc_micro(found.labels, found.scores["online_raw"]) == auc_micro(scored.labels, values)
     for video in found.scores["paper_raw"]:
@@ -42,7 +42,7 @@ def test_one_array_with_offsets(tmp_path, values, labels, scored):
 
 def test_one_array_a_video(tmp_path, values, labels):
     np.savez(tmp_path / "a.npz", **dict(zip(NAMES, values, strict=True)))
-    found = read_foreign(tmp_path / "a.npz", labels, names=NAMES)
+    found = read_external(tmp_path / "a.npz", labels, names=NAMES)
     assert found.names == NAMES
     for mine, theirs in zip(found.scores["online_smoothed"], values, strict=True):
         np.testing.assert_array_equal(mine, theirs)
@@ -50,10 +50,10 @@ def test_one_array_a_video(tmp_path, values, labels):
 
 def test_scores_that_fall_where_it_is_strange_are_turned(tmp_path, values, labels, scored):
     falling = joined(tmp_path / "a.npz", [30 - video for video in values])
-    found = read_foreign(falling, labels, lower_is_stranger=True)
+    found = read_external(falling, labels, lower_is_stranger=True)
     for protocol in ("paper", "online"):
         key = f"{protocol}_raw"
-        straight = read_foreign(joined(tmp_path / "b.npz", values), labels).scores[key]
+        straight = read_external(joined(tmp_path / "b.npz", values), labels).scores[key]
         assert auc_micro(scored.labels, found.scores[key]) == pytest.approx(
             auc_micro(scored.labels, straight), abs=1e-12
         )
@@ -61,11 +61,11 @@ def test_scores_that_fall_where_it_is_strange_are_turned(tmp_path, values, label
 
 def test_a_file_of_ours_is_taken_as_it_is(tmp_path, scored):
     write_scores(tmp_path / "scores.npz", scored)
-    found = read_foreign(tmp_path / "scores.npz")
+    found = read_external(tmp_path / "scores.npz")
     assert found.names == scored.names
     np.testing.assert_array_equal(found.labels[1], scored.labels[1])
     with pytest.raises(DataError, match="higher is stranger there already"):
-        read_foreign(tmp_path / "scores.npz", lower_is_stranger=True)
+        read_external(tmp_path / "scores.npz", lower_is_stranger=True)
 
 
 @pytest.mark.parametrize(
@@ -87,36 +87,36 @@ def test_a_file_of_ours_is_taken_as_it_is(tmp_path, scored):
 def test_what_is_wrong_is_named(tmp_path, labels, arrays, said):
     np.savez(tmp_path / "a.npz", **arrays)
     with pytest.raises(DataError, match=said):
-        read_foreign(tmp_path / "a.npz", labels, names=NAMES)
+        read_external(tmp_path / "a.npz", labels, names=NAMES)
 
 
 def test_missing_labels_and_files_are_named(tmp_path, values, labels):
     with pytest.raises(DataError, match="holds no labels: name their file"):
-        read_foreign(joined(tmp_path / "a.npz", values))
+        read_external(joined(tmp_path / "a.npz", values))
     with pytest.raises(DataError, match="There is no file"):
-        read_foreign(tmp_path / "b.npz", labels)
+        read_external(tmp_path / "b.npz", labels)
     with pytest.raises(DataError, match=r"expected an \.npz file"):
-        read_foreign(labels)
+        read_external(labels)
 
 
 def test_a_name_of_two_videos_is_refused(tmp_path, values, labels):
     names = np.array(["01", "02", "02", "04"])
     with pytest.raises(DataError, match="names a video twice"):
-        read_foreign(joined(tmp_path / "a.npz", values, video_names=names), labels)
+        read_external(joined(tmp_path / "a.npz", values, video_names=names), labels)
 
 
 def test_times_in_labels_need_the_frame_rate(tmp_path, values):
     (tmp_path / "labels.csv").write_text("video,start,end\n01,0.5s,1.5s\n")
     path = joined(tmp_path / "a.npz", values, video_names=np.array(NAMES))
-    found = read_foreign(path, tmp_path / "labels.csv", fps=10.0)
+    found = read_external(path, tmp_path / "labels.csv", fps=10.0)
     np.testing.assert_array_equal(np.flatnonzero(found.labels[0]), np.arange(5, 15))
     with pytest.raises(DataError, match="01 has no frame rate"):
-        read_foreign(path, tmp_path / "labels.csv")
+        read_external(path, tmp_path / "labels.csv")
 
 
 def test_labels_of_other_lengths_are_refused(tmp_path, values, labels):
     with pytest.raises(DataError, match="139"):
-        read_foreign(joined(tmp_path / "a.npz", [*values[:-1], values[-1][:-1]]), labels)
+        read_external(joined(tmp_path / "a.npz", [*values[:-1], values[-1][:-1]]), labels)
 
 
 def test_the_command_writes_a_report_and_prints_figures(tmp_path, values, labels, scored):

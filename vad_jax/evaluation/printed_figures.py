@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
-class Published(NamedTuple):
-    """One published figure.
+class PrintedFigure(NamedTuple):
+    """One figure as it is printed.
 
     Attributes:
       method: with its year.
@@ -45,17 +45,19 @@ _TABLE = (
 )
 
 
-def published_auc(data: str | None) -> list[Published]:
+def published_auc(data: str | None) -> list[PrintedFigure]:
     """What is published for a data set, best first; nothing for a set of one's own.
 
     Args:
       data: its name, like `ucsd_ped2`.
 
     >>> published_auc("ucsd_ped2")[0]
-    Published(method='HF2-VAD 2021', value=99.3, source="authors' readme")
+    PrintedFigure(method='HF2-VAD 2021', value=99.3, source="authors' readme")
     """
     if data not in _SETS:
         return []
-    rows = [Published(name, values[_SETS.index(data)], source) for name, values, source in _TABLE]
+    rows = [
+        PrintedFigure(name, values[_SETS.index(data)], source) for name, values, source in _TABLE
+    ]
     known = [row for row in rows if row.value is not None]
     return sorted(known, key=lambda row: -row.value)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from vad_jax import evaluation
-from vad_jax.evaluation import compare_runs as comparison
+from vad_jax.evaluation import comparison
 from vad_jax.runs.comparing import compare
 from vad_jax.types import ConfigError, DataError
 
@@ -23,7 +23,8 @@ def cells(tables, which=0):
 
 def of(scored, *, seed=0, width=16):
     """What `summarise` makes of scores, with a config."""
-    return evaluation.summarise(scored, run={"seed": seed, "recipe_hash": f"width {width}"})
+    run = {"seed": seed, "recipe_hash": f"width {width}"}
+    return evaluation.summarise(scored, run=run, recomputed=2)  # no table shows AP or EER
 
 
 def moved(scored, seed):
@@ -36,13 +37,19 @@ def moved(scored, seed):
     return replace(scored, scores=scores, results={})
 
 
-@pytest.fixture
-def three(scored):
+@pytest.fixture(scope="module")
+def drawn(test_set):
     """Two seeds of one config, and a run of another."""
-    scored = replace(scored, results={})
+    scored = replace(test_set, results={})
     files = {"a": scored, "b": moved(scored, 1), "c": moved(scored, 2)}
     runs = {"a": of(files["a"]), "b": of(files["b"], seed=1), "c": of(files["c"], width=99)}
     return runs, files
+
+
+@pytest.fixture
+def three(drawn):
+    """The same, to be changed."""
+    return copy.deepcopy(drawn)
 
 
 def test_every_run_has_its_line_with_the_figures_of_its_file(three):
@@ -110,6 +117,14 @@ def test_runs_on_other_labels_are_not_compared(three):
     files["c"] = replace(files["c"], labels=labels)
     with pytest.raises(DataError, match="c and a were evaluated on other videos or labels"):
         comparison(runs, files)
+
+
+def test_a_table_has_no_column_of_a_methods_own(three):
+    three[0]["a"]["part_means"] = {"updated": 0.25}
+    (table, _) = evaluation.comparison_tables(*three)
+    assert table.head == ("run", "seed", "micro, paper", "micro, online", "macro, paper")
+    assert {len(row) for row in table.rows} == {len(table.head)}
+    assert "means over the frames: updated 0.25" in evaluation.table(three[0]["a"])
 
 
 def test_runs_on_the_same_frames_have_one_line_of_controls(three):

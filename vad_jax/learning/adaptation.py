@@ -6,23 +6,27 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vad_jax import create
 from vad_jax.data.frames import Frames
-from vad_jax.data.windows import frame_indices
-from vad_jax.detector import Detector, steps_by_program
-from vad_jax.types import Batch, ConfigError, InputSpec, Method, TrainingError, Variables
+from vad_jax.data.spans import frame_indices
+from vad_jax.types import Batch, InputSpec, Method, TrainingError, Variables
 
-TOGETHER = 8  # videos that are adapted in one call
+TOGETHER = 8  # supports that are adapted to in one call
 OUTLIER = 3.0  # times the median of its fellows' losses
+
+
+def steps_by_program(steps: int) -> list[int]:
+    """Steps of adaptation that each call of a compiled program takes.
+
+    One on CPUs, where XLA runs the body of a loop on a single core; elsewhere all at once.
+    """
+    return [1] * steps if steps > 1 and jax.default_backend() == "cpu" else [steps]
 
 
 def support_batch(spec: InputSpec, video: Frames, first: np.ndarray) -> Batch:
@@ -36,14 +40,21 @@ def support_batch(spec: InputSpec, video: Frames, first: np.ndarray) -> Batch:
 
 
 @functools.lru_cache(maxsize=16)
-def _adapt(method: Method, steps: int, *, shared: bool = True) -> Callable[..., Any]:
+def _adapt(
+    method: Method, steps: int, learning_rate: float | None, *, shared: bool = True
+) -> Callable[..., Any]:
     """`method.adapt` to many supports, of one set of variables or of each one's own, under jit."""
-    in_axes = (None if shared else 0, 0)
-    return jax.jit(jax.vmap(functools.partial(method.adapt, steps=steps), in_axes=in_axes))
+    run = functools.partial(method.adapt, steps=steps, learning_rate=learning_rate)
+    return jax.jit(jax.vmap(run, in_axes=(None if shared else 0, 0)))
 
 
 def adapted(
-    method: Method, variables: Variables, supports: Sequence[Batch], *, steps: int
+    method: Method,
+    variables: Variables,
+    supports: Sequence[Batch],
+    *,
+    steps: int,
+    learning_rate: float | None = None,
 ) -> Iterator[tuple[Variables, np.ndarray]]:
     """The variables adapted to each support, all from the same ones, several in one call.
 
@@ -54,6 +65,7 @@ def adapted(
       method, variables: what is adapted.
       supports: batches of equally many windows.
       steps: gradient steps.
+      learning_rate: of plain gradient steps instead of the method's own rule.
 
     Yields:
       For each support the variables, on the host, and the losses before each step `[steps]`.
@@ -67,10 +79,10 @@ def adapted(
         some = supports[begin : begin + size]
         filled = [*some, *[some[0]] * (size - len(some))]  # one shape, one program
         stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *filled)
-        moved, losses = _adapt(method, first)(variables, stacked)
+        moved, losses = _adapt(method, first, learning_rate)(variables, stacked)
         each = [losses]
         for number in further:
-            moved, losses = _adapt(method, number, shared=False)(moved, stacked)
+            moved, losses = _adapt(method, number, learning_rate, shared=False)(moved, stacked)
             each.append(losses)
         moved, losses = jax.device_get((moved, jnp.concatenate(each, axis=1)))
         for i in range(len(some)):
@@ -85,9 +97,16 @@ def adapted(
 
 
 def disagreement(
-    method: Method, variables: Variables, support: Batch, *, steps: int
+    method: Method,
+    variables: Variables,
+    support: Batch,
+    *,
+    steps: int,
+    learning_rate: float | None = None,
 ) -> np.ndarray | None:
     """How each window of a support fares after adaptation to the others.
+
+    Arguments as `adapted`'s.
 
     Returns:
       `[K]`, its loss as a multiple of the median of the other windows' such losses; None for fewer
@@ -97,34 +116,13 @@ def disagreement(
     if number < 3:
         return None
     others = ~np.eye(number, dtype=bool)
-    judge = _adapt(method, 1)  # the loss before its step
+    judge = _adapt(method, 1, learning_rate)  # the loss before its step
     without = [{**support, "mask": support["mask"] & row} for row in others]
+    found = adapted(method, variables, without, steps=steps, learning_rate=learning_rate)
     losses = []
-    for i, (moved, _) in enumerate(adapted(method, variables, without, steps=steps)):
+    for i, (moved, _) in enumerate(found):
         alone = {**support, "mask": support["mask"] & ~others[i]}
         judged = jax.tree.map(lambda leaf: np.asarray(leaf)[None], alone)
         losses.append(float(judge(moved, judged)[1][0, 0]))
     losses = np.array(losses)
     return np.array([losses[i] / np.median(losses[row]) for i, row in enumerate(others)])
-
-
-def rule(detector: Detector) -> str:
-    """How the detector adapts, in words."""
-    if "step_size" in detector.variables["state"]:
-        return "by learned step sizes"
-    return f"at the rate {detector.config.adapt.learning_rate:g} (adapt.learning_rate)"
-
-
-def with_rate(detector: Detector, learning_rate: float) -> Detector:
-    """The detector as plain fine-tuning at a rate adapts it, learned step sizes left out.
-
-    Raises:
-      ConfigError: a rate that is none.
-    """
-    if not 0 < learning_rate < math.inf:
-        raise ConfigError(f"--learning_rate={learning_rate}: must be finite and greater than 0.")
-    config = detector.config.copy_and_resolve_references()
-    config.adapt.learning_rate = learning_rate
-    state = {k: v for k, v in detector.variables["state"].items() if k != "step_size"}
-    variables = {**detector.variables, "state": state}
-    return replace(detector, method=create(config), config=config, variables=variables)

@@ -1,0 +1,108 @@
+"""Chosen frames scored and drawn, in batches: their error maps and what the method shows of them.
+
+All is drawn with the trained state, not with a state that test frames have moved.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vad_jax.data.frames import Frames
+from vad_jax.data.spans import frame_indices
+from vad_jax.detector import Detector
+from vad_jax.scoring import compiled
+from vad_jax.types import Batch, InputSpec, Picture
+
+TOGETHER = 8  # windows that are drawn at once
+
+Place = tuple[int, int]  # video and frame
+
+
+def pictures_of(
+    detector: Detector, videos: Sequence[Frames], places: Sequence[Place]
+) -> Iterator[dict[str, Picture]]:
+    """What the method shows of frames.
+
+    Args:
+      detector: its method and variables.
+      videos: decoded, each with a window at least.
+      places: video and frame of each.
+
+    Yields:
+      For each place the method's pictures by name, images `[h, w, c]`.
+    """
+    draw = _drawing(detector.method.pictures)
+    for batch, reached in _batches(detector.method.inputs, videos, places):
+        drawn = jax.device_get(draw(detector.variables, batch))
+        for row, offset in enumerate(reached):
+            yield {name: _one(picture, row, offset) for name, picture in drawn.items()}
+
+
+def maps_of(
+    detector: Detector, videos: Sequence[Frames], places: Sequence[Place]
+) -> Iterator[np.ndarray | None]:
+    """The error maps of frames, float32 `[h, w]`; None if the method has none.
+
+    Arguments as `pictures_of`'s; each window is scored with the carry of a new stream.
+    """
+    method, variables = detector.method, detector.variables
+    start = jax.tree.map(lambda leaf: jnp.stack([leaf] * TOGETHER), method.start(variables))
+    score = compiled(method, maps=True, streams=True)
+    for batch, reached in _batches(method.inputs, videos, places):
+        alone = jax.tree.map(lambda leaf: leaf[:, None], batch)
+        _, scores = score(variables, start, alone)
+        for row, offset in enumerate(reached):
+            maps = scores.maps
+            yield None if maps is None else np.asarray(maps[row, 0, offset], np.float32)
+
+
+@functools.lru_cache(maxsize=4)
+def _drawing(pictures: Callable[..., Any]) -> Callable[..., Any]:
+    return jax.jit(pictures)
+
+
+def _one(picture: Picture, row: int, offset: int) -> Picture:
+    return Picture(
+        np.asarray(picture.image)[row, offset],
+        picture.title,
+        picture.range,
+        picture.kind,
+        None if picture.anchors is None else np.asarray(picture.anchors),
+        picture.anchors_title,
+    )
+
+
+def _batches(
+    spec: InputSpec, videos: Sequence[Frames], places: Sequence[Place]
+) -> Iterator[tuple[Batch, list[int]]]:
+    """Batches of the windows that score frames best in their middle; of each its frame's offset."""
+    middle = spec.scored[len(spec.scored) // 2]
+    for begin in range(0, len(places), TOGETHER):
+        some = places[begin : begin + TOGETHER]
+        filled = [*some, *[some[0]] * (TOGETHER - len(some))]  # one shape, one program
+        first = [
+            int(np.clip(frame - spec.stride * middle, 0, len(videos[video]) - spec.span))
+            for video, frame in filled
+        ]
+        clips = [
+            videos[video].read(frame_indices(spec, start))
+            for (video, _), start in zip(filled, first, strict=True)
+        ]
+        batch = {
+            "frames": np.stack(clips),
+            "mask": np.arange(TOGETHER) < len(some),
+            "video": np.array([video for video, _ in filled], np.int32),
+            "frame": np.array(first, np.int32),
+        }
+        scored = spec.stride * np.asarray(spec.scored)
+        reached = [
+            int(np.argmin(np.abs(scored + start - frame)))
+            for (_, frame), start in zip(some, first, strict=False)
+        ]
+        yield batch, reached

@@ -1,0 +1,181 @@
+"""A run adapted to a new scene, as a run of its own: what `vad_jax.adapt` does."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from vad_jax.data import spans
+from vad_jax.data.frames import Frames
+from vad_jax.data.supports import spread
+from vad_jax.datasets import splits
+from vad_jax.datasets.folder import sources
+from vad_jax.detector import Detector
+from vad_jax.learning import adaptation, loop
+from vad_jax.runs import normal
+from vad_jax.runs import workdir as workdirs
+from vad_jax.runs.loading import load
+from vad_jax.runs.locking import locked
+from vad_jax.runs.workdir import Workdir
+from vad_jax.types import Batch, CheckpointError, ConfigError, DataError
+
+log = logging.getLogger(__name__)
+
+_MEASURED = 20  # windows that the statistics of a scene need at least
+
+_PARTS = (  # of data sets: training and test videos
+    ("training", "testing"),
+    ("Train", "Test"),
+    ("training_videos", "testing_videos"),
+)
+
+
+def adapt(
+    workdir: str | Path,
+    source: str | Path,
+    output: str | Path,
+    *,
+    shots: int = 10,
+    steps: int | None = None,
+    learning_rate: float | None = None,
+    support: Literal["first", "spread"] = "first",
+    accept_outliers: bool = False,
+) -> dict[str, Any]:
+    """Writes a workdir with the run's variables adapted to a scene.
+
+    Args:
+      workdir: of a finished run.
+      source: a video file, a folder of frames, or a folder of such: normal footage of the scene.
+      output: the new workdir.
+      shots: windows that are adapted on, K.
+      steps: gradient steps; by default `config.adapt.steps`.
+      learning_rate: of plain gradient steps instead of the run's own rule.
+      support: the `first` windows of the source, or windows at equal steps over it.
+      accept_outliers: adapt even if a window of the support disagrees with the others.
+
+    Returns:
+      `shots`, `steps`, `loss_before` and `loss_after` on the support, `outlier` (the largest loss
+      of a window after adaptation to the others, as a multiple of their median), `measured`
+      windows of the rest of the source.
+
+    Raises:
+      VadError: no finished run, too little footage, a whole data set in its place, a support that
+        disagrees with itself, or an output that is a run already.
+    """
+    if shots < 1:
+        raise ConfigError(f"--shots={shots}: at least 1 window.")
+    check_rate(learning_rate)
+    detector, new = load(workdir), Workdir(Path(output))
+    if new.config.exists():
+        raise CheckpointError(f"{output} holds a run already: give another --output.")
+    steps = detector.config.adapt.steps if steps is None else steps
+    how = {"steps": steps, "learning_rate": learning_rate}
+    videos = _footage(Path(source), detector)
+    chosen = _chosen(source, videos, detector, shots, support)
+    method, variables = detector.method, detector.variables
+    batch = _joined(
+        adaptation.support_batch(method.inputs, video, first)
+        for video, first in zip(videos, chosen, strict=True)
+    )
+    log.info("Adapting to %d windows; compiling comes first, up to a minute or two …", shots)
+    outlier = adaptation.disagreement(method, variables, batch, **how)
+    if outlier is not None and outlier.max() > adaptation.OUTLIER and not accept_outliers:
+        at = int(outlier.argmax())
+        raise DataError(
+            f"{videos[batch['video'][at]].name}, frames from {batch['frame'][at]} on: adapted to "
+            f"the other {shots - 1} windows, this one has {outlier.max():.1f} times the loss of "
+            "their median. Something there may not be normal: look at it, give other footage, or "
+            "--accept_outliers."
+        )
+    ((variables, losses),) = adaptation.adapted(method, variables, [batch], **how)
+    ((_, after),) = adaptation.adapted(method, variables, [batch], **how | {"steps": 1})
+    before = float(losses[0]) if len(losses) else float(after[0])
+    rest = [
+        video.without(spans.frame_indices(method.inputs, first).ravel().tolist())
+        for video, first in zip(videos, chosen, strict=True)
+    ]
+    digest = hashlib.sha256(batch["frames"].tobytes()).hexdigest()
+    about = {"from": str(workdir), "source": str(source), "shots": shots, **how, "support": digest}
+    ready = replace(detector, variables=variables)
+    with locked(new.folder, "--output"):
+        measured = _write(ready, Workdir(Path(workdir)), new, rest, about)
+    return {
+        "shots": shots,
+        "steps": steps,
+        "loss_before": before,
+        "loss_after": float(after[0]),
+        "outlier": None if outlier is None else float(outlier.max()),
+        "measured": measured,
+    }
+
+
+def check_rate(learning_rate: float | None) -> None:
+    """Raises ConfigError for a rate of gradient steps that is none."""
+    if learning_rate is not None and not 0 < learning_rate < math.inf:
+        raise ConfigError(f"--learning_rate={learning_rate}: must be finite and greater than 0.")
+
+
+def _footage(source: Path, detector: Detector) -> list[Frames]:
+    """The decoded videos of a scene; a data set with test videos is refused."""
+    for training, testing in _PARTS:
+        if all((source.expanduser() / part).is_dir() for part in (training, testing)):
+            raise DataError(
+                f"{source} is a whole data set, test videos and all: what is adapted to is normal "
+                f"footage of one scene. Name it, a video under {source / training} say."
+            )
+    return splits.decoded(sources(source), detector.config.data, detector.method.inputs)
+
+
+def _chosen(
+    source: str | Path, videos: Sequence[Frames], detector: Detector, shots: int, support: str
+) -> list[np.ndarray]:
+    """First frames of the support's windows, an array a video."""
+    spec = detector.method.inputs
+    lengths, broken = [len(video) for video in videos], [video.broken for video in videos]
+    chosen = spread(spec, lengths, broken, shots, support)
+    if (number := sum(map(len, chosen))) < shots:
+        raise DataError(
+            f"{source} has {number} windows of {spec.span} whole frames, and --shots={shots} are "
+            "asked for: give more footage or fewer shots."
+        )
+    return chosen
+
+
+def _joined(batches) -> Batch:
+    batches = list(batches)
+    joined = {name: np.concatenate([b[name] for b in batches]) for name in batches[0]}
+    sizes = [len(b["mask"]) for b in batches]
+    return {**joined, "video": np.repeat(np.arange(len(sizes)), sizes).astype(np.int32)}
+
+
+def _write(
+    detector: Detector, old: Workdir, new: Workdir, rest: Sequence[Frames], about: dict[str, Any]
+) -> int:
+    """The new workdir; returns how many windows of the scene its statistics rest on."""
+    method = detector.method
+    numbers = [len(spans.starts(method.inputs, len(v), v.broken)) for v in rest]
+    seen, step = detector.about["data"], detector.about["step"]
+    with workdirs.derived(new, detector.config, seen, adapted=about) as digest:
+        loop.keep(method, detector.config, detector.variables, new, digest=digest, step=step)
+        if sum(numbers) >= _MEASURED:
+            usable = [video for video, number in zip(rest, numbers, strict=True) if number]
+            normal.measure(method, detector.variables, usable, new, "held-out")
+            return sum(numbers)
+        log.warning(
+            "Only %d windows of the source are not adapted on: the statistics of normal clips, "
+            "which the protocol `online` needs, stay those of %s. Give %d windows more than "
+            "--shots.",
+            sum(numbers), old, _MEASURED,
+        )  # fmt: skip
+        for there, here in ((old.normal, new.normal), (old.normal_windows, new.normal_windows)):
+            if there.exists():
+                shutil.copyfile(there, here)
+        return 0
