@@ -15,12 +15,14 @@ import pytest
 import vad_jax
 
 ROOT = Path(vad_jax.__file__).resolve().parent
+COMMANDS = ("adapt", "convert", "evaluate", "prepare", "score", "train")
+MOST_LINES = 400
 
 # Room → what it may import of the house, itself included where it has several files. A module that
 # is a room of its own comes before the folder that it lies in; "" is the package's root (`create`).
 MAY_IMPORT = {
     "types": (),
-    "files": (),
+    "atomic": (),
     "learning.subsets": (),
     "learning.meta": ("learning.subsets",),
     "learning.optim": ("learning.subsets",),
@@ -28,11 +30,15 @@ MAY_IMPORT = {
     "methods": ("nets", "types", "learning.meta", "learning.optim"),
     "runtime": ("types",),
     "config": ("types",),  # and a method's file, by name, with importlib
-    "data": ("types", "data"),
-    "scoring": ("types", "data"),
+    "config_files": ("config", "types"),
+    "data": ("types", "atomic", "data"),
+    # What labels say of classes and events is read where labels are read.
+    "datasets.events": ("types", "data", "datasets", "evaluation"),
+    "datasets": ("types", "atomic", "data", "datasets", "datasets.events"),
+    "scoring": ("types", "data", "scoring"),
     "learning": (
         "types",
-        "files",
+        "atomic",
         "runtime",
         "data",
         "scoring",
@@ -42,30 +48,35 @@ MAY_IMPORT = {
         "learning.meta",
         "learning.subsets",
     ),
-    "evaluation": ("types", "evaluation"),
+    "evaluation": ("types", "atomic", "evaluation"),
     "interop": ("config", "types", "interop", "learning.subsets"),
-    "detector": ("", "scoring", "learning", "evaluation", "data", "types"),
+    "detector": ("scoring", "learning", "evaluation", "data", "types"),
     "pictures": ("detector", "scoring", "evaluation", "data", "types", "pictures"),
-    "": ("types", "config", "detector", "learning.meta"),
-    "cli": None,
-    "train": None,
-    "evaluate": None,
-    "score": None,
-    "convert": None,
-    "adapt": None,
-    "shots": ("detector", "data", "types", ""),
-    "prepare": None,
-    "examination": ("evaluation", "data", "types"),
-    "comparison": None,
-    "foreign": None,
-    "kshot": None,
-    "tfds": ("evaluation", "data", "types"),
-    "maps": ("evaluation", "data", "scoring", "types"),
-    "overlay": ("detector", "data", "types"),
+    "runs": (
+        "",
+        "atomic",
+        "config",
+        "data",
+        "datasets",
+        "detector",
+        "evaluation",
+        "interop",
+        "learning",
+        "learning.subsets",
+        "pictures",
+        "runs",
+        "scoring",
+        "tfds",
+        "types",
+    ),
+    "": ("types", "config", "detector", "learning.meta", "runs"),
+    "cli": ("config_files", "runtime", "types"),
+    "tfds": ("evaluation", "datasets", "data", "types"),
     "benchmarks": None,
+    **dict.fromkeys(COMMANDS, ("cli", "runs", "types")),
 }
 
-WITHOUT_JAX = ("types", "evaluation", "config", "cli")
+WITHOUT_JAX = ("types", "evaluation", "config", "config_files", "cli", *COMMANDS)
 FRAMEWORKS = {"jax", "jaxlib", "flax", "optax", "orbax", "tensorflow", "torch"}
 
 
@@ -149,6 +160,77 @@ def test_no_arrow_between_rooms_is_wrong(trees):
     assert not wrong, "these imports cross a wall (MAY_IMPORT says which may): " + ", ".join(wrong)
 
 
+def used(name, tree):
+    """The modules that a module takes from, its own package's `__init__` apart."""
+    quiet = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+        for inner in ast.walk(node)
+    }
+    found = {of_the_house(i) for i in imports(n for n in ast.walk(tree) if n not in quiet)}
+    return {t for t in found if t is not None and t != name and not name.startswith(f"{t}.")}
+
+
+def in_a_circle(graph):
+    """The modules from which arrows lead back to themselves."""
+
+    def reached(start):
+        seen, waiting = set(), list(graph[start])
+        while waiting:
+            name = waiting.pop()
+            if name not in seen:
+                seen.add(name)
+                waiting += graph[name]
+        return seen
+
+    return {name for name in graph if name in reached(name)}
+
+
+def test_there_is_no_circle(trees):
+    # The root is a door to all rooms (`vad_jax.load`), opened when it is asked for.
+    graph = {name: used(name, tree) - {""} for name, tree in trees.items()}
+    assert not in_a_circle(graph)
+    assert in_a_circle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == {"b", "c"}
+
+
+def test_files_hold_one_concept():
+    lengths = sorted(len(path.read_text().splitlines()) for path in MODULES.values())
+    assert lengths[len(lengths) // 2] <= 150, "the median file"
+    long = {n: len(p.read_text().splitlines()) for n, p in MODULES.items()}
+    assert not {name: lines for name, lines in long.items() if lines > MOST_LINES}
+
+
+def test_commands_are_flags_and_one_call():
+    for name in COMMANDS:
+        assert len(MODULES[name].read_text().splitlines()) <= 80, name
+
+
+def test_file_names_of_a_run_stand_once(trees):
+    """In `runs/workdir.py`; those of an evaluation, which knows no run, in `score_files.py`."""
+    names = (
+        "config.json", "data.json", "environment.json", "metrics.jsonl", "normal.npz",
+        "normal_windows.npz", "scores.npz", "controls.npz", "metrics.json", "report.html",
+        "comparison.html",
+    )  # fmt: skip
+    said = {name: [] for name in names}
+    for module, tree in trees.items():
+        docs = {id(d) for d in docstrings(tree)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and id(node) not in docs and node.value in said:
+                said[node.value].append(module)
+    for name, modules in said.items():
+        assert modules in (["runs.workdir"], ["evaluation.score_files"]), f"{name} in {modules}"
+
+
+def docstrings(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            first = node.body[0] if node.body else None
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                yield first.value
+
+
 def test_a_wrong_arrow_would_be_named():
     inside_a_function = ast.parse("def f():\n    from vad_jax.data import windows")
     assert list(wrong_arrows("nets.unet", inside_a_function)) == ["nets.unet → data.windows"]
@@ -171,8 +253,8 @@ def test_tensorflow_is_imported_in_functions_only(trees):
         if name.startswith("benchmarks.peers."):
             continue  # written in torch, and imported only where it is asked for
         packages = {i.split(".")[0] for i in imports(executed_on_import(tree))}
-        if name == "data.datasets.builders":
-            packages -= {"tensorflow_datasets"}  # its classes derive from it; it has no TensorFlow
+        if name in ("datasets.build.builders", "datasets.build.forms"):
+            packages -= {"tensorflow_datasets"}  # classes derive from its; it has no TensorFlow
         assert not packages & {"tensorflow", "tensorflow_datasets", "torch"}, name
 
 
@@ -213,7 +295,7 @@ def test_help_is_quick_and_starts_no_device(command):
 
 def test_no_backend_starts_before_a_run_needs_it():
     code = (
-        "import vad_jax, vad_jax.config, vad_jax.scoring, vad_jax.detector, vad_jax.learning.loop\n"
+        "import vad_jax, vad_jax.config, vad_jax.scoring, vad_jax.runs.training\n"
         "vad_jax.create(vad_jax.config.defaults('mnad'))\n"
         "import jax; from jax._src import xla_bridge\n"
         "assert not xla_bridge.backends_are_initialized()"

@@ -1,6 +1,8 @@
 """The laws that every method obeys, held over every module of `vad_jax/methods` at preset `tiny`.
 
 In float64, where equality is to 1e-10: sums in another order differ by some 1e-16 of their terms.
+Compiling is what takes time here, so the laws share programs: a gradient and a step of each stage.
+Laws of streams and files are held over toy methods, too (`test_streams.py`).
 """
 
 import functools
@@ -11,21 +13,25 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 import vad_jax
 from vad_jax import config as configs
-from vad_jax import methods
+from vad_jax import evaluation, methods
 from vad_jax.data import rows
-from vad_jax.datasets.synthetic import videos as synthetic
-from vad_jax.learning import loop, mesh, optim, subsets
+from vad_jax.data.footage import Footage
+from vad_jax.data.frames import Frames
+from vad_jax.datasets import synthetic
+from vad_jax.detector import Detector
+from vad_jax.learning import mesh, optim, subsets
 from vad_jax.learning.checkpoint import Checkpoints
+from vad_jax.learning.stage_run import train_step
 from vad_jax.scoring import Stream, compiled, score_videos
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 METHODS = sorted(module.name for module in pkgutil.iter_modules(methods.__path__))
 EQUAL = 1e-10
+STEPS = 40
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -48,43 +54,38 @@ def variables(method, x64):
     return doubled(jax.jit(method.init)(jax.random.key(1)))
 
 
-class Clip:
-    """A synthetic video as scoring takes it."""
-
-    def __init__(self, spec, index, frames, split=synthetic.TEST):
-        made = synthetic.video(
-            0, 0, split, index, frames=frames, height=spec.height, width=spec.width,
-            channels=spec.channels,
-        )  # fmt: skip
-        self.name, self.frames = f"video{index}", made.frames
-
-    def stream(self):
-        return iter(self.frames)
+def video(spec, index, frames, split=synthetic.TEST):
+    """A synthetic video as decoded frames."""
+    made = synthetic.video(
+        0, 0, split, index, frames=frames, height=spec.height, width=spec.width,
+        channels=spec.channels,
+    )  # fmt: skip
+    size = spec.height, spec.width
+    return Frames(f"video{index}", made.frames, (), size, spec.channels, "")
 
 
 def doubled(tree):
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), tree)
 
 
-def example(spec, number=4, *, split=synthetic.TRAIN):
-    """A batch of synthetic normal footage: windows, or whatever the spec's rows are."""
-    if spec.episode is None:
-        clip = Clip(spec, 0, spec.span + 3 * number, split)
-        some = np.stack([np.zeros(number), np.arange(number) * 3], axis=1).astype(np.int32)
-    else:
-        clip = Clip(spec, 0, 8 * spec.span, split)
-        lengths = [len(clip.frames)] * number
-        batches, _ = rows.kind(spec).in_order(spec, lengths, batch_size=number)
-        some = batches[0]
-    frames = clip.frames[rows.frame_indices(spec, some)]
-    batch = rows.batch(spec, frames, some, np.ones(number, bool))
+def example(spec, number=4):
+    """A batch of synthetic normal footage of the spec's kind of row."""
+    kind = rows.kind(spec)
+    videos = [video(spec, i, 8 * spec.span, synthetic.TRAIN) for i in range(number)]
+    footage = Footage(videos)
+    drawn, _ = kind.in_order(spec, footage, batch_size=len(videos))
+    every = drawn.reshape(-1, drawn.shape[-1])
+    some = every[np.linspace(0, len(every) - 1, number).astype(int)]
+    index = kind.indices(spec, footage, some)["frames"]
+    frames = [videos[row[0]].read(own) for row, own in zip(some, index, strict=True)]
+    batch = kind.batch(spec, {"frames": np.stack(frames)}, some, np.ones(number, bool))
     return jax.tree.map(np.array, batch)
 
 
 def stages(method, variables):
     """Each stage with variables in its layout."""
     for stage in method.stages:
-        yield stage, stage.begin(variables, None)
+        yield stage, stage.begin(variables)
 
 
 @functools.cache
@@ -98,6 +99,26 @@ def gradient(stage, variables, batch):
         params, state, batch, jax.random.key(3), train=True
     )
     return loss, state, parts, gradients
+
+
+def transform_of(stage, begun):
+    transform = stage.optimizer(steps_per_epoch=STEPS, steps=STEPS)
+    return optim.only(transform, stage.trainable, begun["params"])
+
+
+_STEPS = {}  # stage → its step under jit
+
+
+def step_for(stage, begun):
+    if stage not in _STEPS:
+        _STEPS[stage] = jax.jit(train_step(stage, transform_of(stage, begun)))
+    return _STEPS[stage]
+
+
+def stepped(stage, begun, batch, key):
+    """One step from fresh slots: the moved variables and slots, and the metrics."""
+    slots = transform_of(stage, begun).init(begun["params"])
+    return step_for(stage, begun)(begun, slots, batch, key)
 
 
 def same(a, b, atol=EQUAL):
@@ -128,23 +149,21 @@ def assert_a_shift_changes_nothing(stage, begun, batch, path, loss):
 
 
 def test_what_a_file_says_of_its_settings_are_settings(config):
-    module, flat = configs.module(config.method), configs.flatten(config)
-    for key in (*module.CHOICES, *module.STATE):
+    flat = configs.flatten(config)
+    for key in configs.module(config.method).KEYS:
         assert key in flat, key
-    for section in module.EVALUATION:
-        assert any(key == section or key.startswith(f"{section}.") for key in flat), section
 
 
 def test_jit_is_eager(method, variables):
     for stage, begun in stages(method, variables):
         batch = example(stage.inputs)
         args = (begun["params"], begun["state"], batch, jax.random.key(3))
-        plain = stage.loss(*args, train=True)
-        jitted = jax.jit(stage.loss, static_argnames="train")(*args, train=True)
-        same(plain, jitted)
+        loss, (state, parts) = stage.loss(*args, train=True)
+        same((loss, state, parts), gradient(stage, begun, batch)[:3])
     batch = example(method.inputs)
     carry = method.start(variables)
-    same(method.score(variables, carry, batch), jax.jit(method.score)(variables, carry, batch))
+    jitted = compiled(method, maps=True)(variables, carry, batch)
+    same(method.score(variables, carry, batch), jitted)
 
 
 def test_evaluation_leaves_the_state_as_it_was(method, variables):
@@ -154,21 +173,27 @@ def test_evaluation_leaves_the_state_as_it_was(method, variables):
         same(state, begun["state"], atol=0)
 
 
-def test_loss_falls_in_every_stage(method, config):
-    untrained = jax.jit(method.init)(jax.random.key(0))
-    for stage in method.stages:
-        begun = stage.begin(untrained, None)
+def test_loss_falls_in_every_stage(method, variables):
+    for stage, begun in stages(method, variables):
         batch = example(stage.inputs)
-        transform = optim.only(
-            stage.optimizer(steps_per_epoch=40, steps=40), stage.trainable, begun["params"]
-        )
-        slots = transform.init(begun["params"])
-        step = jax.jit(loop.train_step(stage, transform))
+        slots, step = transform_of(stage, begun).init(begun["params"]), step_for(stage, begun)
         losses = []
-        for number in range(40):
+        for number in range(STEPS):
             begun, slots, metrics = step(begun, slots, batch, jax.random.key(number))
             losses.append(float(metrics["loss"]))
         assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:3]), stage.name
+
+
+def test_what_is_not_trainable_stays_to_the_bit_and_has_no_slot(method, variables):
+    for stage, begun in stages(method, variables):
+        moved, slots, _ = stepped(stage, begun, example(stage.inputs), jax.random.key(0))
+        before = dict(subsets.named(begun["params"]))
+        for path, leaf in subsets.named(moved["params"]):
+            if not stage.trainable(path):
+                np.testing.assert_array_equal(leaf, before[path], err_msg=path)
+        frozen = [path for path in before if not stage.trainable(path)]
+        for path in frozen:
+            assert not any(name.endswith(path) for name, _ in subsets.named(slots)), path
 
 
 def test_a_masked_row_changes_nothing(method, variables):
@@ -198,7 +223,7 @@ def test_a_batch_of_masked_rows_leaves_the_state_as_it_was(method, variables):
 def test_a_masked_row_leaves_the_carry_and_has_no_parts(method, variables):
     batch = example(method.inputs)
     batch["mask"] = np.array([False, False, True, False])
-    score = jax.jit(method.score)
+    score = compiled(method, maps=True)
     carry, scores = score(variables, method.start(variables), batch)
     for part in scores.parts.values():
         np.testing.assert_array_equal(np.isnan(part).all(axis=1), ~batch["mask"])
@@ -213,37 +238,33 @@ def test_a_masked_row_leaves_the_carry_and_has_no_parts(method, variables):
 def test_four_devices_are_one(method, variables):
     assert len(jax.devices()) >= 4
     for stage, begun in stages(method, variables):
-        transform = optim.only(optax.sgd(0.1), stage.trainable, begun["params"])
-        slots = transform.init(begun["params"])
-        step = jax.jit(loop.train_step(stage, transform))
         batch, key = example(stage.inputs), jax.random.key(0)
-        results = []
-        for devices in (jax.devices()[:1], jax.devices()[:4]):
-            over = mesh.make(4, devices)
-            placed = mesh.copy(over, (begun, slots))
-            moved, _, metrics = step(*placed, mesh.split(over, batch), key)
-            assert jax.tree.leaves(moved)[0].sharding.num_devices == len(devices)
-            results.append(jax.device_get((moved, metrics)))
-        same(*results)
+        over = mesh.make(4, jax.devices()[:4])
+        slots = transform_of(stage, begun).init(begun["params"])
+        placed = mesh.copy(over, (begun, slots))
+        moved, _, metrics = step_for(stage, begun)(*placed, mesh.split(over, batch), key)
+        assert jax.tree.leaves(moved)[0].sharding.num_devices == 4
+        alone, _, seen = stepped(stage, begun, batch, key)
+        same(jax.device_get((moved, metrics)), jax.device_get((alone, seen)))
 
 
 def test_pmap_with_one_batch_replicated_is_jit(method, variables):
     devices = jax.devices()[:2]
     for stage, begun in stages(method, variables):
-        transform = optim.only(optax.sgd(0.1), stage.trainable, begun["params"])
-        slots, key = transform.init(begun["params"]), jax.random.key(0)
-        step = loop.train_step(stage, transform)
-        args = (begun, slots, example(stage.inputs), key)
+        batch, key = example(stage.inputs), jax.random.key(0)
+        slots = transform_of(stage, begun).init(begun["params"])
+        args = (begun, slots, batch, key)
         replicated = jax.tree.map(lambda leaf: jnp.stack([jnp.asarray(leaf)] * 2), args)
+        step = train_step(stage, transform_of(stage, begun))
         moved = jax.pmap(step, devices=devices)(*replicated)
-        expected = jax.jit(step)(*args)
+        expected = stepped(stage, begun, batch, key)
         for device in range(2):
             same(jax.tree.map(lambda leaf, d=device: leaf[d], moved), expected)
 
 
 def test_rows_of_one_call_are_calls_of_one_row(method, variables):
     batch = example(method.inputs)
-    score = jax.jit(method.score)
+    score = compiled(method, maps=True)
     carry, scores = score(variables, method.start(variables), batch)
     one_by_one = method.start(variables)
     for row in range(4):
@@ -254,7 +275,7 @@ def test_rows_of_one_call_are_calls_of_one_row(method, variables):
 
 
 def test_a_stream_is_the_whole_video_bit_for_bit(method, variables):
-    clip = Clip(method.inputs, 1, method.inputs.span + 9)
+    clip = video(method.inputs, 1, method.inputs.span + 9)
     rows = 1 if method.carry_over != "none" else 16
     (whole,) = score_videos(method, variables, [clip])
     stream = Stream(method, variables, rows=rows)
@@ -267,42 +288,63 @@ def test_a_stream_is_the_whole_video_bit_for_bit(method, variables):
 def test_videos_side_by_side_are_videos_one_by_one(method, variables):
     spec = method.inputs
     lengths = (spec.span + 7, max(spec.span - 1, 1), spec.span + 2)
-    clips = [Clip(spec, i, length) for i, length in enumerate(lengths)]
-    options = {"anew": True, "maps": True}
-    alone = list(score_videos(method, variables, clips, streams=1, **options))
+    clips = [video(spec, i, length) for i, length in enumerate(lengths)]
+
+    def scored(**options):
+        maps = {}
+        found = score_videos(
+            method, variables, clips, anew=True, **options,
+            each=lambda name, first, scores: maps.setdefault(name, []).append(scores.maps),
+        )  # fmt: skip
+        return list(found), {name: np.concatenate(own) for name, own in maps.items()}
+
+    alone, drawn = scored(streams=1)
     for streams, each in ((2, 3), (8, None)):
-        found = score_videos(method, variables, clips, streams=streams, rows=each, **options)
+        found, maps = scored(streams=streams, rows=each)
+        same(maps, drawn)
         for one, other in zip(alone, found, strict=True):
             assert (one.name, one.length) == (other.name, other.length)
             np.testing.assert_array_equal(one.first, other.first)
-            if len(one.first):
-                same((one.parts, one.maps), (other.parts, other.maps))
+            same(one.parts, other.parts)
 
 
 def test_nothing_recompiles_between_videos_or_on_a_last_batch(method, variables):
-    clips = [Clip(method.inputs, i, method.inputs.span + extra) for i, extra in ((0, 7), (1, 20))]
-    clips.append(Clip(method.inputs, 2, max(method.inputs.span - 1, 1)))
+    spec = method.inputs
+    clips = [video(spec, i, spec.span + extra) for i, extra in ((0, 7), (1, 20))]
+    clips.append(video(spec, 2, max(spec.span - 1, 1)))
     score = compiled(method, maps=False)
     list(score_videos(method, variables, clips[:1]))
     before = score._cache_size()
     found = list(score_videos(method, variables, clips))
     assert score._cache_size() == before
-    assert [scores.length for scores in found] == [len(clip.frames) for clip in clips]
+    assert [scores.length for scores in found] == [len(clip) for clip in clips]
+
+
+def test_the_fused_stream_is_the_fused_file(method, variables, config):
+    statistics = {
+        name: {"mean": 1.0, "std": 2.0}
+        for name in jax.eval_shape(
+            method.score, variables, method.start(variables), example(method.inputs)
+        )[1].parts
+    }
+    evaluation.check(method.fusion)
+    detector = Detector(method, variables, statistics, 1.0, config, {"step": 0})
+    clip = list(video(method.inputs, 1, method.inputs.span + 9).stream())
+    clip[method.inputs.span + 2] = None  # a lost frame
+    file, stream = detector.score(clip).score, detector.stream()
+    said = [pair for frame in clip for pair in stream.push(frame)] + stream.flush()
+    np.testing.assert_array_equal([place for place, _ in said], np.flatnonzero(~np.isnan(file)))
+    np.testing.assert_allclose([score for _, score in said], file[~np.isnan(file)], atol=EQUAL)
 
 
 def test_begin_and_finish_undo_each_other(method, variables):
     for stage in method.stages:
-        same(stage.finish(stage.begin(variables, None)), variables, atol=0)
+        same(stage.finish(stage.begin(variables)), variables, atol=0)
 
 
 def test_a_checkpoint_gives_back_every_bit(method, variables, tmp_path):
     for stage, begun in stages(method, variables):
-        transform = optim.only(
-            stage.optimizer(steps_per_epoch=2, steps=4), stage.trainable, begun["params"]
-        )
-        slots = transform.init(begun["params"])
-        step = jax.jit(loop.train_step(stage, transform))
-        begun, slots, _ = step(begun, slots, example(stage.inputs), jax.random.key(0))
+        begun, slots, _ = stepped(stage, begun, example(stage.inputs), jax.random.key(0))
         checkpoints = Checkpoints(tmp_path / stage.name)
         checkpoints.save(begun, slots, {"step": 1, "epoch": 0, "digest": "d"})
         found = checkpoints.latest(begun, slots)
@@ -322,11 +364,20 @@ def test_adaptation_keeps_the_structure_and_lowers_its_loss(method, variables):
     assert none.shape == (0,)
 
 
-def test_pictures_are_in_range(method, variables):
-    spec = method.inputs
-    for name, image in method.pictures(variables, example(spec)).items():
-        assert image.shape[0] == 4, name
-        assert image.ndim == 4, name
-        assert np.isfinite(image).all(), name
-        assert float(jnp.min(image)) >= 0, name
-        assert float(jnp.max(image)) <= 1, name
+def test_pictures_describe_themselves(method, variables):
+    spec, batch = method.inputs, example(method.inputs)
+    drawn = jax.jit(method.pictures)(variables, batch)
+    assert "target" in drawn
+    for name, picture in drawn.items():
+        assert picture.title, name
+        assert picture.kind in ("image", "maps", "vectors"), name
+        assert picture.image.ndim == 5, name
+        assert picture.image.shape[:2] == (4, len(spec.scored)), name
+        assert np.isfinite(picture.image).all(), name
+        low, high = picture.range
+        assert low <= float(jnp.min(picture.image)) <= float(jnp.max(picture.image)) <= high, name
+        if picture.kind == "image":
+            assert picture.image.shape[-1] in (1, spec.channels), name
+        if picture.anchors is not None:
+            assert picture.anchors.shape[1:] == picture.image.shape[-1:], name
+            assert picture.anchors_title, name

@@ -143,7 +143,7 @@ def clips(frames):
 
 def loss_on(detector, clips):
     (stage,) = detector.method.stages
-    support = np.stack([[detector._fitted(frame) for frame in clip] for clip in clips])
+    support = np.stack([[detector.fitted(frame) for frame in clip] for clip in clips])
     batch = {"frames": support, "mask": np.ones(len(support), bool)}
     params, state = detector.variables["params"], detector.variables["state"]
     loss = jax.jit(lambda params: stage.loss(params, state, batch, None, train=False)[0])

@@ -154,7 +154,8 @@ COMMAND = """
 import json
 import jax
 from vad_jax import cli
-cli.run(lambda: cli.Outcome(print(json.dumps(jax.config.jax_compilation_cache_dir))))
+command = cli.Command("Says where programs are kept.")
+command.run(lambda _: cli.Outcome(print(json.dumps(jax.config.jax_compilation_cache_dir))))
 """
 
 

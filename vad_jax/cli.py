@@ -87,11 +87,15 @@ class Command:
         """A flag with several texts, commas between."""
         self._define(flags.DEFINE_list, name, None, text)
 
-    def integer(self, name: str, default: int | None, text: str, *, least: int | None = None):
+    def integer(
+        self, name: str, default: int | None, text: str, *, least: int | None = None
+    ) -> None:
         """A flag with a whole number."""
         self._define(flags.DEFINE_integer, name, default, text, lower_bound=least)
 
-    def number(self, name: str, default: float | None, text: str, *, least: float | None = None):
+    def number(
+        self, name: str, default: float | None, text: str, *, least: float | None = None
+    ) -> None:
         """A flag with a number."""
         self._define(flags.DEFINE_float, name, default, text, lower_bound=least)
 

@@ -3,7 +3,6 @@
 import copy
 import html
 import re
-import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -11,8 +10,7 @@ import pytest
 
 from vad_jax import evaluation
 from vad_jax.evaluation import comparison
-from vad_jax.runs.comparing import compare
-from vad_jax.types import ConfigError, DataError
+from vad_jax.types import DataError
 
 
 def cells(tables, which=0):
@@ -132,17 +130,6 @@ def test_runs_on_the_same_frames_have_one_line_of_controls(three):
     assert table.count("best control") == 1
 
 
-def test_two_runs_of_one_name_are_refused(finished_run):
-    with pytest.raises(ConfigError, match="Two workdirs are called finished"):
-        compare([finished_run[0], finished_run[0]])
-
-
-def test_a_table_comes_from_the_files(finished_run, capsys):
-    found = compare([finished_run[0]])
-    assert list(found) == ["finished"]
-    assert "| finished | 0 |" in capsys.readouterr().out
-
-
 def test_the_page_holds_the_tables_and_asks_for_nothing(three, tmp_path):
     runs, files = three
     evil = "<script>alert(1)</script>"
@@ -159,12 +146,3 @@ def test_the_page_holds_the_tables_and_asks_for_nothing(three, tmp_path):
     assert plain.count(evil) >= 4  # title, heading, bars, table
     assert [table.title for table in tables] == ["Runs", "Differences"]
     assert len(evaluation.comparison_tables({"b": runs["b"]}, {"b": files["b"]})) == 1
-
-
-def test_comparing_writes_a_page_into_the_first_workdir(finished_run, tmp_path, capsys):
-    other = shutil.copytree(finished_run[0], tmp_path / "other")
-    compare([other, finished_run[0]])
-    assert f"Page: {other / 'comparison.html'}" in capsys.readouterr().out
-    text = (other / "comparison.html").read_text(encoding="utf-8")
-    assert "minus other, paired" in text
-    assert f"--workdir={other},{finished_run[0]}" in text

@@ -1,17 +1,11 @@
 """Scores from anywhere, in each of their forms."""
 
-import json
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from vad_jax.evaluation import Normal, auc_micro, read_external, threshold_of, write_scores
+from vad_jax.evaluation import auc_micro, read_external, write_scores
 from vad_jax.types import DataError
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 NAMES = ("01", "02", "street/03", "04")
 
 
@@ -117,76 +111,3 @@ def test_times_in_labels_need_the_frame_rate(tmp_path, values):
 def test_labels_of_other_lengths_are_refused(tmp_path, values, labels):
     with pytest.raises(DataError, match="139"):
         read_external(joined(tmp_path / "a.npz", [*values[:-1], values[-1][:-1]]), labels)
-
-
-def test_the_command_writes_a_report_and_prints_figures(tmp_path, values, labels, scored):
-    path = joined(tmp_path / "theirs.npz", [-video for video in values])
-    done = subprocess.run(
-        [
-            sys.executable, "-m", "vad_jax.evaluate", f"--scores={path}", f"--labels={labels}",
-            "--lower-is-stranger", "--json",
-        ],
-        cwd=REPOSITORY, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    figures = json.loads(done.stdout.splitlines()[-1])
-    value = figures["protocols"]["online"]["raw"]["auc_micro"]["value"]
-    assert value == pytest.approx(auc_micro(scored.labels, values), abs=1e-12)
-    names = {file.name for file in (tmp_path / "theirs").iterdir()}
-    assert {"scores.npz", "metrics.json", "report.html"} <= names
-    assert "--lower_is_stranger" in figures["run"]["command"]
-
-
-def test_a_threshold_comes_from_normal_scores(tmp_path, values, labels):
-    from vad_jax.runs.external import evaluate_scores
-
-    normal = np.random.default_rng(0).normal(size=(3, 900))
-    np.savez(tmp_path / "normal.npz", **{f"n{i}": -video for i, video in enumerate(normal)})
-    path = joined(tmp_path / "theirs.npz", [-video for video in values])
-    options = {"labels": labels, "lower_is_stranger": True, "false_alarms_per_hour": 20.0}
-    options |= {"normal_scores": tmp_path / "normal.npz", "fps": 10.0}
-    found = evaluate_scores(path, tmp_path / "out", **options)
-    expected = threshold_of(Normal(list(normal), "held-out"), fps=10.0, rate_per_hour=20.0)
-    assert found["calibration"] == expected
-    assert found["events"]["events"] == 4
-    assert "--normal_scores=" in found["run"]["command"]
-    np.savez(tmp_path / "normal.npz", a=np.array([np.inf]))
-    with pytest.raises(DataError, match="video a has an infinite score"):
-        evaluate_scores(path, tmp_path / "out", **options)
-
-
-def test_the_controls_see_the_frames_where_they_are_given(tmp_path, finished_run, synthetic_root):
-    from vad_jax.runs.external import evaluate_scores
-
-    own = finished_run[1]
-    found = evaluate_scores(
-        finished_run[0] / "scores.npz", tmp_path / "out", data="synthetic", root=synthetic_root
-    )
-    assert found["controls"] == own["controls"]
-    for protocol, variants in own["protocols"].items():
-        for name in ("auc_micro", "auc_macro", "ap", "eer"):
-            assert found["protocols"][protocol]["raw"][name] == variants["raw"][name]
-
-
-def test_scores_of_other_frames_than_the_raw_ones_are_refused(tmp_path, synthetic_root):
-    from vad_jax.runs.external import evaluate_scores
-
-    folder = synthetic_root / "testing" / "frames"
-    names = sorted(path.name for path in folder.iterdir())
-    lengths = [len(list((folder / name).iterdir())) for name in names]
-    lengths[1] -= 1
-    arrays = {name: np.arange(float(n)) for name, n in zip(names, lengths, strict=True)}
-    np.savez(tmp_path / "a.npz", **arrays)
-    np.save(tmp_path / "labels.npy", np.arange(sum(lengths)) % 2)
-    options = {"labels": tmp_path / "labels.npy", "data": "synthetic", "root": synthetic_root}
-    with pytest.raises(DataError, match=f"{names[1]} has {lengths[1] + 1} frames in .* scores"):
-        evaluate_scores(tmp_path / "a.npz", tmp_path / "out", **options)
-
-
-def test_a_file_of_ours_of_other_videos_is_refused(tmp_path, scored, synthetic_root):
-    from vad_jax.runs.external import evaluate_scores
-
-    write_scores(tmp_path / "scores.npz", scored)
-    np.save(tmp_path / "labels.npy", np.concatenate(scored.labels))
-    options = {"labels": tmp_path / "labels.npy", "data": "synthetic", "root": synthetic_root}
-    with pytest.raises(DataError, match="but the scores are of"):
-        evaluate_scores(tmp_path / "scores.npz", tmp_path / "out", **options)

@@ -7,13 +7,16 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from support.footage import frames_of
 from support.mpn import small_config
 
 import vad_jax
-from vad_jax import cli, train
 from vad_jax import config as configs
-from vad_jax.data.frames import Frames
+from vad_jax import config_files
+from vad_jax.data.footage import Footage
 from vad_jax.learning import loop
+from vad_jax.runs import training
+from vad_jax.runs.workdir import Workdir
 from vad_jax.types import ConfigError, DataError
 
 FILE = Path(__file__).resolve().parents[2] / "configs" / "mpn.py"
@@ -157,9 +160,9 @@ def test_stages_from_the_command_line_train_and_collapse_is_said_once(
         "input.step": "12",
         "evaluate_at_end": "false",
     }
-    cli.override(config, flags)
+    config_files.override(config, flags)
     with caplog.at_level(logging.WARNING, "vad_jax"):
-        assert train.train(config, tmp_path / "run") is None
+        assert training.train(config, tmp_path / "run") is None
     said = [record.getMessage() for record in caplog.records if "nearly one" in record.getMessage()]
     assert len(said) == 1  # after the first of two epochs
     assert said[0].startswith("joint: the prototypes are nearly one (mean cosine 0.99")
@@ -178,7 +181,7 @@ def test_joint_training_goes_on_from_a_meta_trained_run_without_its_step_sizes(
     config.stages.joint.update(epochs=None, steps=1, learning_rate=1e-12)
     config.evaluate_at_end = False
     with caplog.at_level(logging.INFO, "vad_jax"):
-        train.train(config, tmp_path / "run")
+        training.train(config, tmp_path / "run")
     said = f"Left in {meta_run[0]}, as no stage of this run uses it: state/step_size/decoder/"
     assert said in caplog.text
     found = vad_jax.load(tmp_path / "run").variables
@@ -193,7 +196,7 @@ def test_other_parameters_than_an_earlier_run_s_are_refused(meta_run, tmp_path):
     config = vad_jax.load(meta_run[0]).config.copy_and_resolve_references()
     config.init_from, config.prototypes = str(meta_run[0]), 0
     with pytest.raises(ConfigError, match=r"do not fit this config: params/prototype/kernel\. "):
-        train.train(config, tmp_path / "run")
+        training.train(config, tmp_path / "run")
 
 
 def test_step_sizes_are_not_read_as_something_else(meta_run, tmp_path):
@@ -201,13 +204,12 @@ def test_step_sizes_are_not_read_as_something_else(meta_run, tmp_path):
     config.init_from, config.step_size_map = str(meta_run[0]), "softplus"
     said = r"step_size_map=identity, which gives state/step_size/.* give --config.step_size_map=id"
     with pytest.raises(ConfigError, match=said):
-        train.train(config, tmp_path / "run")
+        training.train(config, tmp_path / "run")
 
 
 def film(name, length):
     rng = np.random.default_rng(0)
-    array = rng.integers(0, 256, (length, 16, 16, 1), dtype=np.uint8)
-    return Frames(name, array, (), (16, 16), 1, name)
+    return frames_of(rng.integers(0, 256, (length, 16, 16, 1), dtype=np.uint8), name)
 
 
 @pytest.mark.parametrize(
@@ -229,7 +231,15 @@ def test_videos_that_are_all_too_short_are_named_with_what_they_need(
         jax.eval_shape(method.init, jax.random.key(0)),
     )
     with pytest.raises(DataError, match=rf"No training video has {need}.*: 07 \({length} frames\)"):
-        loop.train(method, config, [film("07", length)], [], tmp_path, digest="d", init=init)
+        loop.train(
+            method,
+            config,
+            Footage([film("07", length)]),
+            Footage([]),
+            Workdir(tmp_path),
+            digest="d",
+            init=init,
+        )
 
 
 def test_a_held_out_video_without_an_episode_is_named(tmp_path):
@@ -239,5 +249,11 @@ def test_a_held_out_video_without_an_episode_is_named(tmp_path):
     init = jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), shapes)
     with pytest.raises(DataError, match=r"data.validation: .* stage meta in 08 \(9 frames"):
         loop.train(
-            method, config, [film("07", 40)], [film("08", 9)], tmp_path, digest="d", init=init
+            method,
+            config,
+            Footage([film("07", 40)]),
+            Footage([film("08", 9)]),
+            Workdir(tmp_path),
+            digest="d",
+            init=init,
         )

@@ -128,9 +128,9 @@ def scorer():
     return score
 
 
-@functools.cache
-def adapter():
-    """(variant, weights, steps) → what `adapt` gives on a support, by one program for all."""
+@pytest.fixture(scope="module")
+def adapted(with_step_sizes):
+    """(variant, weights, steps) → what `adapt` gives on each of two supports, by one program."""
     cases = [
         (variant, of, steps)
         for variant, of in (("code", "published"), ("code", "training"), ("paper", "training"))
@@ -150,13 +150,21 @@ def adapter():
             for variant, of, steps in cases
         }
 
-    return adapt
+    supports = {
+        "scene": batch(windows(FORWARD["frames/0"])[: int(META["kshot/K"])]),
+        "episode": batch(episode(0)["support"][0]),
+    }
+    return {name: adapt(with_step_sizes, support) for name, support in supports.items()}
+
+
+# Of Adam's steps: a program of its own, which runs four times.
+OF_ADAM = (("code", 1, 1), ("code", 1, 2))
+OTHERS = tuple(case for case in itertools.product(VARIANTS, (1, 2), (1, 2)) if case not in OF_ADAM)
 
 
 @functools.cache
-def episode_gradients():
+def episode_gradients(cases):
     """(variant, steps, order) → meta-loss and meta-gradient of an episode, by one program."""
-    cases = list(itertools.product(VARIANTS, (1, 2), (1, 2)))
 
     @jax.jit
     def found(begun, example):
@@ -331,13 +339,12 @@ def scored(variables, key, first=0):
         ("paper_T1", "training", 1),
     ],
 )
-def test_a_new_scene_in_two_shots(with_step_sizes, tag, of, steps):
+def test_a_new_scene_in_two_shots(adapted, tag, of, steps):
     variant, key, shots = tag.partition("_")[0], f"kshot/{tag}", int(META["kshot/K"])
-    support = batch(windows(FORWARD["frames/0"])[:shots])
-    adapted, losses = adapter()(with_step_sizes, support)[variant, of, steps]
+    variables, losses = adapted["scene"][variant, of, steps]
     agrees(META, f"{key}/support_losses", losses)
-    agree(META, f"{key}/theta1", adapted)
-    parts = scored(adapted, "frames/0", first=shots)
+    agree(META, f"{key}/theta1", variables)
+    parts = scored(variables, "frames/0", first=shots)
     if variant == "code":
         found = {part: 10 ** (-parts[f"psnr_{part}"] / 10) for part in ("frame", "feature")}
     else:  # the length of the difference in -1..1, over 3 · 32 · 32 values
@@ -348,20 +355,27 @@ def test_a_new_scene_in_two_shots(with_step_sizes, tag, of, steps):
         agrees(META, f"{key}/psnr_{part}", -10 * np.log10(value))
 
 
+@pytest.fixture(scope="module")
+def begun(with_step_sizes):
+    """Variables of both variants as meta-training begins with them."""
+    return {
+        variant: meta_stage(variant, 1, 2).begin(with_step_sizes[variant]) for variant in VARIANTS
+    }
+
+
+@pytest.fixture(scope="module")
+def first_episode(begun, fully_optimised):
+    """(variant, steps, order) → meta-loss and meta-gradient of the first episode."""
+    return {
+        case: found
+        for cases in (OF_ADAM, OTHERS)
+        for case, found in episode_gradients(cases)(begun, episode(0)).items()
+    }
+
+
 # Derivatives of derivatives take ten times as long where they are compiled fast.
 @pytest.mark.usefixtures("fully_optimised")
 class TestMetaTraining:
-    @pytest.fixture(scope="class")
-    def begun(self, with_step_sizes):
-        return {
-            variant: meta_stage(variant, 1, 2).begin(with_step_sizes[variant])
-            for variant in VARIANTS
-        }
-
-    @pytest.fixture(scope="class")
-    def first_episode(self, begun):
-        return episode_gradients()(begun, episode(0))
-
     @pytest.mark.parametrize("steps", [1, 2])
     @pytest.mark.parametrize("variant", VARIANTS)
     def test_losses_and_meta_gradients(self, first_episode, variant, steps):
@@ -375,24 +389,23 @@ class TestMetaTraining:
 
     @pytest.mark.parametrize("steps", [1, 2])
     @pytest.mark.parametrize("variant", VARIANTS)
-    def test_parameters_after_the_inner_steps(self, with_step_sizes, variant, steps):
-        support = batch(episode(0)["support"][0])
-        adapted, losses = adapter()(with_step_sizes, support)[variant, "training", steps]
+    def test_parameters_after_the_inner_steps(self, adapted, variant, steps):
+        variables, losses = adapted["episode"][variant, "training", steps]
         for order in (1, 2):
             key = f"{variant}/T{steps}/order{order}"
             agrees(META, f"{key}/inner_losses", losses)
-            agree(META, f"{key}/theta1", adapted)
+            agree(META, f"{key}/theta1", variables)
 
-    def test_two_steps_of_two_adams(self, begun, first_episode):
+    def test_two_steps_of_two_adams(self, begun):
         stage = meta_stage("code", 1, 2)
         params, state = begun["code"]["params"], begun["code"]["state"]
         optimizer = stage.optimizer(steps_per_epoch=2, steps=2)
         slots = optimizer.init(params)
         for number in (1, 2):
             now = {**begun, "code": {"params": params, "state": state}}
-            one = first_episode if number == 1 else episode_gradients()(now, episode(0))
-            two = episode_gradients()(now, episode(1))
-            found = [each["code", 1, 2] for each in (one, two)]
+            found = [
+                episode_gradients(OF_ADAM)(now, episode(which))["code", 1, 2] for which in (0, 1)
+            ]
             gradient = jax.tree.map(lambda a, b: (a + b) / 2, *(g for _, g in found))
             if number == 1:
                 agree(META, "meta_adam/mean_d_theta", gradient["init"])

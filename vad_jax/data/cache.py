@@ -73,15 +73,15 @@ def read_entry(entry: Path, name: str) -> tuple[np.ndarray, dict] | None:
     return array, about
 
 
-def write_observed(entry: Path, key: str, result: Result) -> None:
-    """Keeps what the observer of that key saw."""
-    with atomic.whole(_observed(entry, key), "wb") as file:
+def write_observed(entry: Path, rule: str, result: Result) -> None:
+    """Keeps what the observer saw whose key is `rule`."""
+    with atomic.whole(_observed(entry, rule), "wb") as file:
         np.savez(file, **result)
 
 
-def read_observed(entry: Path, key: str, name: str) -> Result | None:
-    """What the observer of that key saw; None where it was not kept or is damaged."""
-    path = _observed(entry, key)
+def read_observed(entry: Path, rule: str, name: str) -> Result | None:
+    """What the observer saw whose key is `rule`; None where it was not kept or is damaged."""
+    path = _observed(entry, rule)
     if not path.is_file():
         return None
     try:

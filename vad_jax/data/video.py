@@ -200,10 +200,10 @@ def _checked(path: Path, data: bytes) -> tuple[int, int]:
         with warnings.catch_warnings():  # of dates, places and the like: nothing that is shown
             warnings.simplefilter("ignore")
             picture = kind.header(file)
-        (width, height), position = picture.size, file.tell()
-        complete = kind.complete(picture, data, position)
+            complete = kind.complete(picture, data, file.tell())
     except (SyntaxError, OSError, LookupError, ValueError, TypeError, UserWarning) as error:
         raise DataError(f"{what} is cut off or damaged and cannot be decoded ({error}).") from None
+    width, height = picture.size
     _check_pixels(path, height, width)
     if not complete:
         raise DataError(f"{what} is cut off: its end is missing.")

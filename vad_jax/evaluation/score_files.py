@@ -17,6 +17,13 @@ import numpy as np
 from vad_jax.atomic import whole
 from vad_jax.types import DataError
 
+# What an evaluation writes into a folder.
+SCORES_FILE = "scores.npz"
+CONTROLS_FILE = "controls.npz"
+METRICS_FILE = "metrics.json"
+REPORT_FILE = "report.html"
+PICTURES_FOLDER = "pictures"
+
 PROTOCOLS = ("paper", "online")
 VARIANTS = ("raw", "smoothed")
 SCORES = tuple(f"{protocol}_{variant}" for protocol in PROTOCOLS for variant in VARIANTS)

@@ -14,7 +14,7 @@ class Quantile:
     """One quantile of float32 numbers that come some at a time.
 
     Exact for up to `EXACT` numbers; beyond, numbers are counted by their leading bits, and the
-    answer is off by 6e-5 of its value at most.
+    answer is the lower of the two numbers beside the quantile, to 6e-5 of it.
 
     Args:
       share: from 0 to 1.
@@ -40,7 +40,7 @@ class Quantile:
             self._kept = []
 
     def value(self) -> float:
-        """The quantile, between neighbours by linear interpolation; NaN of nothing."""
+        """The quantile, of few by linear interpolation between neighbours; NaN of nothing."""
         if not self._number or self._broken:
             return float("nan")
         if self._counts is None:

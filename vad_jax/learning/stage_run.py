@@ -111,7 +111,8 @@ class StageRun:
                 self.stage.name, len(short), need, ", ".join(short),
             )  # fmt: skip
 
-    def epoch_batches(self, epoch):
+    def epoch_batches(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """The rows of an epoch `[N, B, R]` and their mask `[N, B]`."""
         return self.kind.batches(
             self.stage.inputs,
             self.footage,
@@ -175,7 +176,9 @@ class StageRun:
     def _epochs(self, transform, variables, slots, done, unlogged):
         feed = open_feed(self.config.data.backend, self.footage, self.stage.inputs)
         store = meshes.copy(self.mesh, feed.store)
-        variables, slots = meshes.copy(self.mesh, (variables, slots))
+        # By way of the host: steps take over what they are given, and `begin` may have put one
+        # array in two places, or hand on the caller's own.
+        variables, slots = meshes.copy(self.mesh, jax.device_get((variables, slots)))
         step, validate = self._step(transform, feed), self._validation()
         log.info(
             "Stage %s: %d steps in %d epochs on %d device(s).",

@@ -19,8 +19,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from vad_jax.nets import winograd
-from vad_jax.nets.winograd import rows
+from vad_jax.nets import doubling, winograd
 
 
 class Geometry(NamedTuple):
@@ -114,7 +113,7 @@ def value_on_cpu(
 def spread_on_cpu(geometry: Geometry, inputs: int, outputs: int, dtype: Any) -> Callable | None:
     """The form of `xla_spread` that is faster on a CPU, or None."""
     if _is_doubling(geometry):
-        return _doubled
+        return doubling.spread
     if _too_coarse(dtype):
         return None
     if _is_plain(geometry, (3, 3)) and _is_wide(inputs, outputs):
@@ -131,7 +130,7 @@ def spread_on_cpu(geometry: Geometry, inputs: int, outputs: int, dtype: Any) -> 
 def taps_on_cpu(geometry: Geometry, inputs: int, outputs: int, dtype: Any) -> Callable | None:
     """The form of `xla_taps` that is faster on a CPU, or None."""
     if _is_doubling(geometry):
-        return _doubling_taps
+        return doubling.taps
     if _too_coarse(dtype):
         return None
     pixels = math.prod(geometry.size)
@@ -309,79 +308,3 @@ def _taps_by_taps(geometry, x, y):
     of_frames = _of_frames(taps_on_cpu, xla_taps, geometry, x.shape[-1], y.shape[-1], x.dtype)
     places = range(geometry.kernel[0])
     return jnp.stack([of_frames(_met(geometry, x, tap), _flat(y)) for tap in places])
-
-
-# Phases of the doubling spread `x[2i + k - 1] += y[i] · kernel[k]` on both axes. The pixel
-# (2i + a, 2j + b) depends on y[i .. i+a, j .. j+b] alone, by 1, 2, 2 or 4 of the nine taps.
-
-
-def _doubled(y, kernel):
-    batch, height, width, _ = y.shape
-    padded = jnp.pad(y, ((0, 0), (0, 1), (0, 1), (0, 0)))
-    right, below, across = padded[:, :-1, 1:], padded[:, 1:, :-1], padded[:, 1:, 1:]
-
-    def tap(shifted, row, column):
-        return jnp.einsum("bhwo,io->bhwi", shifted, kernel[row, column])
-
-    even_even = tap(y, 1, 1)
-    even_odd = tap(y, 1, 2) + tap(right, 1, 0)
-    odd_even = tap(y, 2, 1) + tap(below, 0, 1)
-    odd_odd = tap(y, 2, 2) + tap(right, 2, 0) + tap(below, 0, 2) + tap(across, 0, 0)
-    even_rows = jnp.stack([even_even, even_odd], axis=3)  # [B, H, W, 2, I]
-    odd_rows = jnp.stack([odd_even, odd_odd], axis=3)
-    return jnp.stack([even_rows, odd_rows], axis=2).reshape(batch, 2 * height, 2 * width, -1)
-
-
-def _doubling_taps(x, y):
-    batch, height, width, outputs = y.shape
-    inputs = x.shape[-1]
-    x = x.reshape(batch, height, 2, width, 2, inputs)
-    number = min(height, max(1, round(1024 / (batch * width))))
-
-    def block(sums, index):
-        first = index * number
-        phases = rows(x, first, number)
-        here = rows(y, first, number + 1)
-        shift = {
-            (a, b): _shifted(here, number, a, b).reshape(-1, outputs)
-            for a in (0, 1)
-            for b in (0, 1)
-        }
-        phase = {(a, b): phases[:, :, a, :, b].reshape(-1, inputs) for a in (0, 1) for b in (0, 1)}
-        products = {
-            s: _summed(jnp.concatenate([phase[p] for p in met], axis=1), shift[s])
-            for s, met in _MET.items()
-        }
-        return {s: sums[s] + products[s] for s in _MET}, None
-
-    empty = {s: jnp.zeros((len(met) * inputs, outputs), x.dtype) for s, met in _MET.items()}
-    sums, _ = lax.scan(block, empty, jnp.arange(-(-height // number)))
-    nine = {}
-    for (a, b), met in _MET.items():
-        parts = sums[a, b].reshape(len(met), inputs, outputs)
-        nine |= {
-            (p - 2 * a + 1, q - 2 * b + 1): part for (p, q), part in zip(met, parts, strict=True)
-        }
-    return jnp.stack([jnp.stack([nine[i, j] for j in range(3)]) for i in range(3)])
-
-
-# Shift of y by (a, b) → the phases of x that it meets.
-_MET = {
-    (0, 0): ((0, 0), (0, 1), (1, 0), (1, 1)),
-    (0, 1): ((0, 1), (1, 1)),
-    (1, 0): ((1, 0), (1, 1)),
-    (1, 1): ((1, 1),),
-}
-
-
-def _summed(a, b):
-    """`[N, m], [N, n] → [m, n]`; the smaller of m and n first is up to twice as fast."""
-    if a.shape[1] > b.shape[1]:
-        return _summed(b, a).T
-    return winograd.summed_products(a[None], b[None])[0]
-
-
-def _shifted(here, number, a, b):
-    """Rows a … of a block, moved left by b; zeros come in."""
-    block = here[:, a : a + number]
-    return jnp.pad(block, ((0, 0), (0, 0), (0, b), (0, 0)))[:, :, b:]

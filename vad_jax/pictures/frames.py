@@ -97,7 +97,7 @@ def _panel(
     titles = [picture.title for picture in own]
     if error is not None:
         high = max(float(error.max()), 1e-12)
-        heat = (error / high * 255).astype(np.uint8)
+        heat = (np.clip(error / high, 0, 1) * 255).astype(np.uint8)
         shown.append(cv2.applyColorMap(heat, cv2.COLORMAP_INFERNO))
         titles.append(f"squared error, colours 0 to {high:.3g}")
     aspect = video.source_size[1] / video.source_size[0]

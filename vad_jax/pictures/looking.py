@@ -35,13 +35,14 @@ def pictures_of(
       places: video and frame of each.
 
     Yields:
-      For each place the method's pictures by name, images `[h, w, c]`.
+      For each place the method's pictures by name, `target` first, images `[h, w, c]`.
     """
     draw = _drawing(detector.method.pictures)
     for batch, reached in _batches(detector.method.inputs, videos, places):
         drawn = jax.device_get(draw(detector.variables, batch))
         for row, offset in enumerate(reached):
-            yield {name: _one(picture, row, offset) for name, picture in drawn.items()}
+            names = sorted(drawn, key=lambda name: name != "target")  # jit has sorted them
+            yield {name: _one(drawn[name], row, offset) for name in names}
 
 
 def maps_of(

@@ -104,7 +104,7 @@ def adapt(
     ]
     digest = hashlib.sha256(batch["frames"].tobytes()).hexdigest()
     about = {"from": str(workdir), "source": str(source), "shots": shots, **how, "support": digest}
-    ready = replace(detector, variables=variables)
+    ready = replace(detector, variables=variables, config=_configured(detector, learning_rate))
     with locked(new.folder, "--output"):
         measured = _write(ready, Workdir(Path(workdir)), new, rest, about)
     return {
@@ -154,6 +154,14 @@ def _joined(batches) -> Batch:
     joined = {name: np.concatenate([b[name] for b in batches]) for name in batches[0]}
     sizes = [len(b["mask"]) for b in batches]
     return {**joined, "video": np.repeat(np.arange(len(sizes)), sizes).astype(np.int32)}
+
+
+def _configured(detector: Detector, learning_rate: float | None) -> Any:
+    """The config of the new run: it goes on adapting at a rate that was given."""
+    config = detector.config.copy_and_resolve_references()
+    if learning_rate is not None:
+        config.adapt.learning_rate = learning_rate
+    return config
 
 
 def _write(

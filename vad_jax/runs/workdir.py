@@ -13,6 +13,13 @@ from typing import Any
 from vad_jax import atomic
 from vad_jax import config as configs
 from vad_jax.data.frames import Frames, identity
+from vad_jax.evaluation.score_files import (
+    CONTROLS_FILE,
+    METRICS_FILE,
+    PICTURES_FOLDER,
+    REPORT_FILE,
+    SCORES_FILE,
+)
 from vad_jax.runs.describing import environment
 from vad_jax.types import CheckpointError
 
@@ -40,12 +47,12 @@ class Workdir:
     normal = property(lambda self: self.folder / "normal.npz")
     normal_windows = property(lambda self: self.folder / "normal_windows.npz")
     # What evaluation writes.
-    scores = property(lambda self: self.folder / "scores.npz")
-    controls = property(lambda self: self.folder / "controls.npz")
-    metrics = property(lambda self: self.folder / "metrics.json")
-    report = property(lambda self: self.folder / "report.html")
+    scores = property(lambda self: self.folder / SCORES_FILE)
+    controls = property(lambda self: self.folder / CONTROLS_FILE)
+    metrics = property(lambda self: self.folder / METRICS_FILE)
+    report = property(lambda self: self.folder / REPORT_FILE)
     comparison = property(lambda self: self.folder / "comparison.html")
-    pictures = property(lambda self: self.folder / "pictures")
+    pictures = property(lambda self: self.folder / PICTURES_FOLDER)
 
     def checkpoints(self, stage: str) -> Path:
         """The folder of a stage's checkpoints."""

@@ -17,7 +17,17 @@ from vad_jax.evaluation.controls import best_control
 from vad_jax.evaluation.printed_figures import published_auc
 from vad_jax.evaluation.report import alarms, bars, curves, timeline
 from vad_jax.evaluation.report import gallery as pictures
-from vad_jax.evaluation.score_files import PROTOCOLS, read_controls, read_metrics, read_scores
+from vad_jax.evaluation.score_files import (
+    CONTROLS_FILE,
+    METRICS_FILE,
+    PICTURES_FOLDER,
+    PROTOCOLS,
+    REPORT_FILE,
+    SCORES_FILE,
+    read_controls,
+    read_metrics,
+    read_scores,
+)
 from vad_jax.evaluation.series import minmax
 from vad_jax.evaluation.tables import PLACES, TITLES, control_text, figure_text, shown
 
@@ -38,12 +48,12 @@ def render(workdir: str | Path) -> Path:
       DataError: a file that is missing, damaged, or names a picture outside the workdir.
     """
     workdir = Path(workdir)
-    scored, metrics = read_scores(workdir / "scores.npz"), read_metrics(workdir / "metrics.json")
-    scored = read_controls(workdir / "controls.npz", scored)
+    scored, metrics = read_scores(workdir / SCORES_FILE), read_metrics(workdir / METRICS_FILE)
+    scored = read_controls(workdir / CONTROLS_FILE, scored)
     drawn = bars.of({"": metrics})
-    clicks = pictures.clicks(workdir / "pictures", scored)
+    clicks = pictures.clicks(workdir / PICTURES_FOLDER, scored)
     script = (PLACE / "page.js").read_text(encoding="utf-8")
-    page = template("report.html").render(
+    page = template("run_page.html").render(
         name=scored.meta.get("method", workdir.resolve().name),
         metrics=metrics,
         columns=shown(metrics),
@@ -59,12 +69,12 @@ def render(workdir: str | Path) -> Path:
         clicks=clicks,
         script=script,
         script_hash=_policy(script) if clicks else "none",
-        pictures=pictures.cards(workdir / "pictures"),
+        pictures=pictures.cards(workdir / PICTURES_FOLDER),
         videos=[_video(video, shown(metrics)) for video in metrics["per_video"]],
         run=_rows(metrics["run"]),
-        hashes={name: sha256(workdir / name) for name in ("scores.npz", "metrics.json")},
+        hashes={name: sha256(workdir / name) for name in (SCORES_FILE, METRICS_FILE)},
     )
-    path = workdir / "report.html"
+    path = workdir / REPORT_FILE
     with whole(path, "wb") as file:
         file.write(page.encode())
     return path
@@ -85,7 +95,7 @@ def render_comparison(
       tables: of the runs, as `comparison_tables` makes them.
       command: which makes the page again.
     """
-    page = template("comparison.html").render(
+    page = template("runs_page.html").render(
         names=list(runs), bars=bars.of(runs), tables=tables, command=command, script_hash="none"
     )
     path = Path(path)

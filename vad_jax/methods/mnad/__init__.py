@@ -57,5 +57,6 @@ def create(config) -> Method:
         score=model.score,
         carry_over=config.memory.reset if moves else "none",
         adapt=model.adapt,
+        rule=lambda variables: f"at the rate {model.adapt_rate:g} (adapt.learning_rate)",
         pictures=model.pictures,
     )

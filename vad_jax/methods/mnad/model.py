@@ -228,16 +228,15 @@ class Model:
 
     # Adaptation and pictures
 
-    def adapt(self, variables, support, *, steps):
+    def adapt(self, variables, support, *, steps, learning_rate=None):
         """Plain gradient steps on the training loss of a support batch, state frozen."""
         state = variables["state"]
+        rate = self.adapt_rate if learning_rate is None else learning_rate
 
         def loss(params, support):
             return self.loss(params, state, support, None, train=False)[0]
 
-        params, losses = meta.adapt(
-            loss, variables["params"], self.adapt_rate, support, steps=steps
-        )
+        params, losses = meta.adapt(loss, variables["params"], rate, support, steps=steps)
         return {**variables, "params": params}, losses
 
     def pictures(self, variables, batch):

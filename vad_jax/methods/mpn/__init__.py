@@ -87,6 +87,7 @@ def create(config) -> Method:
         score=model.score,
         carry_over="none",
         adapt=adaptation.adapt,
+        rule=adaptation.rule,
         pictures=model.pictures,
     )
 

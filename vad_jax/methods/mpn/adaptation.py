@@ -79,8 +79,10 @@ class Adaptation:
 
     # A new scene
 
-    def adapt(self, variables, support, *, steps):
+    def adapt(self, variables, support, *, steps, learning_rate=None):
         """Gradient steps on θ, by the learned step sizes or, without, at `adapt.learning_rate`.
+
+        A rate that is given takes the place of both.
 
         Source: MPN eqs. (9), (10).
         """
@@ -89,12 +91,19 @@ class Adaptation:
         features = model.features(rest, support["frames"], support["mask"])
         step_size = variables["state"].get("step_size")
         rate = self.rate if step_size is None else model.mapped(step_size)
+        rate = rate if learning_rate is None else learning_rate
 
         def loss(theta, features):
             return model.objective(theta, features, self.weights)[0]
 
         theta, losses = meta.adapt(loss, theta, rate, features, steps=steps)
         return {**variables, "params": joined(theta, rest)}, losses
+
+    def rule(self, variables):
+        """How `adapt` steps, in words."""
+        if "step_size" in variables["state"]:
+            return "by learned step sizes"
+        return f"at the rate {self.rate:g} (adapt.learning_rate)"
 
 
 def inner_parts(losses: meta.Losses, step_size: Any, mask: jax.Array) -> dict[str, jax.Array]:

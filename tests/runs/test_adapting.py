@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 
 import vad_jax
-from vad_jax import adapt, config, evaluate, train
+from vad_jax import config
 from vad_jax.learning import loop
+from vad_jax.runs.adapting import adapt
+from vad_jax.runs.evaluating import evaluate
+from vad_jax.runs.training import train
 from vad_jax.types import CheckpointError, ConfigError, DataError, TrainingError
 
 
@@ -21,9 +24,17 @@ def scene(synthetic_root):
 
 
 @pytest.fixture(scope="module")
+def moved(level_run, scene, tmp_path_factory):
+    """A run of the toy method, adapted to the scene."""
+    output = tmp_path_factory.mktemp("moved") / "run"
+    return output, adapt(level_run[0], scene, output, shots=4, steps=2)
+
+
+@pytest.fixture(scope="module")
 def adapted(meta_run, scene, tmp_path_factory):
+    """A run with learned step sizes, adapted to the scene."""
     output = tmp_path_factory.mktemp("adapted") / "run"
-    return output, adapt.adapt(meta_run[0], scene, output, shots=4, steps=2)
+    return output, adapt(meta_run[0], scene, output, shots=4, steps=2)
 
 
 def test_the_loss_on_the_support_falls(adapted):
@@ -44,102 +55,100 @@ def test_the_workdir_is_one_like_any_other(meta_run, adapted, synthetic_root):
         assert np.array_equal(a, b) == same
     how = after.about["data"]["adapted"]
     assert (how["from"], how["shots"], how["steps"]) == (str(meta_run[0]), 4, 2)
-    metrics = evaluate.evaluate(adapted[0], root=synthetic_root)
+    metrics = evaluate(adapted[0], root=synthetic_root)
     assert metrics["protocols"]["online"]["raw"]["auc_micro"]["value"] is not None
     assert metrics["run"]["recipe_hash"] is None  # not a seed of the run that it comes from
 
 
-def test_two_scenes_are_two_runs(adapted, meta_run, synthetic_root, tmp_path):
+def test_two_scenes_are_two_runs(moved, level_run, synthetic_root, tmp_path):
     other = synthetic_root / "training" / "frames" / "02"
-    adapt.adapt(meta_run[0], other, tmp_path / "run", shots=4, steps=2)
+    adapt(level_run[0], other, tmp_path / "run", shots=4, steps=2)
     a, b = (
-        vad_jax.load(workdir).about["data"]["adapted"] for workdir in (adapted[0], tmp_path / "run")
+        vad_jax.load(workdir).about["data"]["adapted"] for workdir in (moved[0], tmp_path / "run")
     )
     assert a["support"] != b["support"]
 
 
-def test_no_step_changes_no_parameter(meta_run, scene, tmp_path):
-    found = adapt.adapt(meta_run[0], scene, tmp_path / "run", shots=3, steps=0)
+def test_no_step_changes_no_parameter(level_run, scene, tmp_path):
+    found = adapt(level_run[0], scene, tmp_path / "run", shots=3, steps=0)
     assert found["loss_after"] == found["loss_before"]
-    a, b = (vad_jax.load(w).variables["params"] for w in (meta_run[0], tmp_path / "run"))
-    np.testing.assert_array_equal(a["decoder"]["out"]["kernel"], b["decoder"]["out"]["kernel"])
+    a, b = (vad_jax.load(w).variables["params"] for w in (level_run[0], tmp_path / "run"))
+    np.testing.assert_array_equal(a["level"], b["level"])
 
 
-def test_steps_that_leave_what_is_finite_write_nothing(meta_run, scene, tmp_path):
+def test_steps_that_leave_what_is_finite_write_nothing(level_run, scene, tmp_path):
     with pytest.raises(TrainingError, match=r"not finite.*--learning_rate"):
-        adapt.adapt(meta_run[0], scene, tmp_path / "run", shots=2, steps=5, learning_rate=1e30)
+        adapt(level_run[0], scene, tmp_path / "run", shots=2, steps=5, learning_rate=1e300)
     assert not (tmp_path / "run" / "config.json").exists()
 
 
-def test_normal_clips_are_those_of_the_scene_that_were_not_adapted_on(adapted, meta_run):
+def test_normal_clips_are_those_of_the_scene_that_were_not_adapted_on(moved, level_run):
     # 120 frames, step 4: 29 windows; 4 of them are support, and one more shares their last frame.
-    assert adapted[1]["measured"] == 24
-    after, before = vad_jax.load(adapted[0]), vad_jax.load(meta_run[0])
-    assert after.statistics["psnr_frame"]["count"] == 24
-    assert after.statistics["psnr_frame"]["mean"] != before.statistics["psnr_frame"]["mean"]
+    assert moved[1]["measured"] == 24
+    after, before = vad_jax.load(moved[0]), vad_jax.load(level_run[0])
+    assert after.statistics["excess"]["count"] == 24
+    assert after.statistics["excess"]["mean"] != before.statistics["excess"]["mean"]
 
 
-def test_little_footage_keeps_the_statistics_and_says_so(meta_run, scene, tmp_path, caplog):
+def test_little_footage_keeps_the_statistics_and_says_so(level_run, scene, tmp_path, caplog):
     short = tmp_path / "short"
     short.mkdir()
     for path in sorted(scene.iterdir())[:24]:
         shutil.copy(path, short)
-    found = adapt.adapt(meta_run[0], short, tmp_path / "run", shots=3)
+    found = adapt(level_run[0], short, tmp_path / "run", shots=3)
     assert found["measured"] == 0
     assert "stay those of" in caplog.text
     kept = vad_jax.load(tmp_path / "run").statistics
-    assert kept == vad_jax.load(meta_run[0]).statistics
+    assert kept == vad_jax.load(level_run[0]).statistics
 
 
-def test_a_support_that_disagrees_is_refused_unless_told_otherwise(meta_run, scene, tmp_path):
+def test_a_support_that_disagrees_is_refused_unless_told_otherwise(level_run, scene, tmp_path):
     odd = tmp_path / "odd"
     shutil.copytree(scene, odd)
     rng = np.random.default_rng(0)
     for path in sorted(odd.iterdir())[16:17]:
         cv2.imwrite(str(path), rng.integers(0, 256, (64, 64), np.uint8))
     with pytest.raises(DataError, match=r"frames from 1[26] on.*times the loss.*--accept_outliers"):
-        adapt.adapt(meta_run[0], odd, tmp_path / "run", shots=7)
+        adapt(level_run[0], odd, tmp_path / "run", shots=7)
     assert not (tmp_path / "run" / "config.json").exists()
-    found = adapt.adapt(meta_run[0], odd, tmp_path / "run", shots=7, accept_outliers=True)
+    found = adapt(level_run[0], odd, tmp_path / "run", shots=7, accept_outliers=True)
     assert found["outlier"] > 3
 
 
-def test_a_spread_support_lies_over_all_videos(meta_run, synthetic_root, tmp_path):
-    found = adapt.adapt(
-        meta_run[0], synthetic_root / "training", tmp_path / "run", shots=6, support="spread"
+def test_a_spread_support_lies_over_all_videos(level_run, synthetic_root, tmp_path):
+    found = adapt(
+        level_run[0], synthetic_root / "training", tmp_path / "run", shots=6, support="spread"
     )
     assert found["measured"] > 5 * 24 - 6 * 3  # a window of each video and its neighbours are out
 
 
 def test_another_method_is_fine_tuned_at_a_rate(finished_run, scene, tmp_path):
-    found = adapt.adapt(
-        finished_run[0], scene, tmp_path / "run", shots=3, steps=3, learning_rate=1e-3
-    )
+    found = adapt(finished_run[0], scene, tmp_path / "run", shots=3, steps=3, learning_rate=1e-3)
     assert found["loss_after"] < found["loss_before"]
     assert vad_jax.load(tmp_path / "run").config.adapt.learning_rate == 1e-3
 
 
-def test_a_whole_data_set_is_no_footage_of_a_scene(meta_run, synthetic_root, tmp_path):
+def test_a_whole_data_set_is_no_footage_of_a_scene(level_run, synthetic_root, tmp_path):
     with pytest.raises(DataError, match=r"a whole data set.*Name it, .*training"):
-        adapt.adapt(meta_run[0], synthetic_root, tmp_path / "run", shots=3)
+        adapt(level_run[0], synthetic_root, tmp_path / "run", shots=3)
 
 
 def test_learned_step_sizes_outlive_fine_tuning_at_a_rate(meta_run, scene, tmp_path):
-    adapt.adapt(meta_run[0], scene, tmp_path / "run", shots=3, learning_rate=1e-3)
+    adapt(meta_run[0], scene, tmp_path / "run", shots=3, learning_rate=1e-3)
     a, b = (
         vad_jax.load(w).variables["state"]["step_size"] for w in (meta_run[0], tmp_path / "run")
     )
     np.testing.assert_array_equal(a["decoder"]["out"]["bias"], b["decoder"]["out"]["bias"])
 
 
-def test_an_adapted_run_is_not_trained_on(adapted):
-    stored = config.from_json((adapted[0] / "config.json").read_text())
+def test_an_adapted_run_is_not_trained_on(moved):
+    stored = config.from_json((moved[0] / "config.json").read_text())
     with pytest.raises(CheckpointError, match=r"adapted from"):
-        train.train(stored, adapted[0])
+        train(stored, moved[0])
 
 
 def test_a_command_that_was_interrupted_can_be_given_again(
-    adapted, meta_run, scene, tmp_path, monkeypatch
+    moved, level_run, scene, tmp_path, monkeypatch
 ):
     output, keep = tmp_path / "run", loop.keep
 
@@ -150,15 +159,15 @@ def test_a_command_that_was_interrupted_can_be_given_again(
     with monkeypatch.context() as patch:
         patch.setattr(loop, "keep", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            adapt.adapt(meta_run[0], scene, output, shots=4, steps=2)
+            adapt(level_run[0], scene, output, shots=4, steps=2)
     assert (output / "checkpoints").exists()
     with pytest.raises(CheckpointError, match="holds no run"):
         vad_jax.load(output)
-    stored = config.from_json((meta_run[0] / "config.json").read_text())
+    stored = config.from_json((level_run[0] / "config.json").read_text())
     with pytest.raises(CheckpointError, match="an adaptation that was interrupted"):
-        train.train(stored, output)
-    adapt.adapt(meta_run[0], scene, output, shots=4, steps=2)
-    again, whole = vad_jax.load(output), vad_jax.load(adapted[0])
+        train(stored, output)
+    adapt(level_run[0], scene, output, shots=4, steps=2)
+    again, whole = vad_jax.load(output), vad_jax.load(moved[0])
     assert again.about == whole.about
     assert again.statistics == whole.statistics
     jax.tree.map(np.testing.assert_array_equal, again.variables, whole.variables)
@@ -172,13 +181,13 @@ def test_a_command_that_was_interrupted_can_be_given_again(
         ({"shots": 500}, DataError, "29 windows of 5 whole frames, and --shots=500"),
     ],
 )
-def test_bad_requests_are_named(meta_run, scene, tmp_path, options, error, words):
+def test_bad_requests_are_named(level_run, scene, tmp_path, options, error, words):
     with pytest.raises(error, match=words):
-        adapt.adapt(meta_run[0], scene, tmp_path / "run", **options)
+        adapt(level_run[0], scene, tmp_path / "run", **options)
 
 
-def test_a_run_is_not_written_over(meta_run, scene):
-    kept = json.loads((meta_run[0] / "config.json").read_text())
+def test_a_run_is_not_written_over(level_run, scene):
+    kept = json.loads((level_run[0] / "config.json").read_text())
     with pytest.raises(CheckpointError, match="holds a run already"):
-        adapt.adapt(meta_run[0], scene, meta_run[0])
-    assert json.loads((meta_run[0] / "config.json").read_text()) == kept
+        adapt(level_run[0], scene, level_run[0])
+    assert json.loads((level_run[0] / "config.json").read_text()) == kept

@@ -1,14 +1,17 @@
 """A published state dict becomes a run that scores as the network does that it came from."""
 
+import shutil
+
 import jax
 import numpy as np
 import pytest
 
 import vad_jax
-from vad_jax.convert import convert
-from vad_jax.evaluate import evaluate
 from vad_jax.interop import torch as names
-from vad_jax.learning import loop
+from vad_jax.runs import normal
+from vad_jax.runs.converting import convert
+from vad_jax.runs.evaluating import evaluate
+from vad_jax.runs.training import train
 from vad_jax.types import CheckpointError, ConfigError, DataError
 
 
@@ -22,6 +25,21 @@ def given(finished_run, tmp_path_factory):
     return folder, detector
 
 
+@pytest.fixture(scope="module")
+def converted(given, run_config, tmp_path_factory):
+    """The workdir that is made of it."""
+    folder = given[0]
+    workdir = tmp_path_factory.mktemp("converted") / "run"
+    convert(run_config(), folder / "state.npz", workdir, memory=folder / "items.npy")
+    return workdir
+
+
+@pytest.fixture
+def copied(converted, tmp_path):
+    """The same in another place, to be changed."""
+    return shutil.copytree(converted, tmp_path / "run")
+
+
 def test_there_and_back_is_the_same(given):
     _, detector = given
     tensors = names.tensors(detector.config, detector.variables)
@@ -30,31 +48,26 @@ def test_there_and_back_is_the_same(given):
     jax.tree.map(np.testing.assert_array_equal, again, detector.variables)
 
 
-def test_the_run_is_evaluated_like_the_one_it_came_from(given, run_config, finished_run, tmp_path):
-    folder, detector = given
-    convert(run_config(), folder / "state.npz", tmp_path / "run", memory=folder / "items.npy")
-    loaded = vad_jax.load(tmp_path / "run")
+def test_the_run_is_evaluated_like_the_one_it_came_from(given, copied, finished_run):
+    _, detector = given
+    loaded = vad_jax.load(copied)
     jax.tree.map(np.testing.assert_array_equal, loaded.variables, detector.variables)
     assert loaded.statistics == detector.statistics
-    metrics = evaluate(tmp_path / "run")
+    metrics = evaluate(copied)
     assert metrics["results"] == finished_run[1]["results"]
 
 
-def test_training_takes_it_for_complete(given, run_config, tmp_path):
-    from vad_jax.train import train
-
-    folder, detector = given
-    convert(run_config(), folder / "state.npz", tmp_path / "run", memory=folder / "items.npy")
-    train(run_config(evaluate_at_end=False), tmp_path / "run")
-    loaded = vad_jax.load(tmp_path / "run")
+def test_training_takes_it_for_complete(given, copied, run_config):
+    _, detector = given
+    train(run_config(evaluate_at_end=False), copied)
+    loaded = vad_jax.load(copied)
     jax.tree.map(np.testing.assert_array_equal, loaded.variables, detector.variables)
 
 
-def test_a_workdir_with_other_checkpoints_is_not_written_over(given, run_config, tmp_path):
+def test_a_workdir_with_other_checkpoints_is_not_written_over(given, copied, run_config):
     folder, _ = given
-    convert(run_config(), folder / "state.npz", tmp_path / "run", memory=folder / "items.npy")
     with pytest.raises(CheckpointError, match="holds another checkpoint already"):
-        convert(run_config(), folder / "state.npz", tmp_path / "run")
+        convert(run_config(), folder / "state.npz", copied)
 
 
 def test_an_interrupted_conversion_goes_on(given, run_config, tmp_path, monkeypatch):
@@ -64,7 +77,7 @@ def test_an_interrupted_conversion_goes_on(given, run_config, tmp_path, monkeypa
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(loop, "_measure_normal", interrupted)
+    monkeypatch.setattr(normal, "measure", interrupted)
     with pytest.raises(KeyboardInterrupt):
         convert(*arguments, memory=folder / "items.npy")
     monkeypatch.undo()
