@@ -204,6 +204,7 @@ class Picture:
         kind side by side; `vectors`, a point of c numbers at each place.
       anchors: of `vectors`: fixed points `[M, c]` to be drawn among them, or None.
       anchors_title: what those are.
+      note: what helps to read it, or nothing.
     """
 
     image: Any
@@ -212,6 +213,7 @@ class Picture:
     kind: Literal["image", "maps", "vectors"] = "image"
     anchors: Any = None
     anchors_title: str = ""
+    note: str = ""
 
 
 def unchanged(variables: Variables) -> Variables:

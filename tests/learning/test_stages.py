@@ -31,7 +31,7 @@ def init(key):
     """The finished layout, with a place for what the first stage measures."""
     return {
         "params": {"teacher": jnp.float32(1.5), "student": jnp.float32(-1.5)},
-        "state": {"measured": {"error": {"mean": jnp.float32(0), "std": jnp.float32(1)}}},
+        "state": {"measured": {"error": {"mean": jnp.float32(1), "std": jnp.float32(1)}}},
     }
 
 

@@ -18,7 +18,7 @@ from vad_jax import evaluation
 from vad_jax.runs import training
 from vad_jax.runs.evaluating import evaluate
 from vad_jax.runs.testset import open_testset
-from vad_jax.types import CheckpointError
+from vad_jax.types import CheckpointError, ConfigError
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 
@@ -100,7 +100,8 @@ def test_a_user_scores_a_video_as_the_evaluation_does(kept, evaluated, synthetic
     scored = evaluation.read_scores(evaluated[0] / "scores.npz")
     video = open_testset(detector.config).videos(detector)[0]
     found = detector.score(video.stream())
-    np.testing.assert_array_equal(found.score, scored.scores["online_raw"][0])
+    expected = scored.scores["online_raw"][0]  # of batches with other rows: rounding over a spread
+    np.testing.assert_allclose(found.score, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_its_training_command_is_accepted(workdir, synthetic_root):
@@ -126,11 +127,11 @@ def test_training_goes_on_as_it_did_there(workdir, synthetic_root):
 
 
 @pytest.mark.parametrize("kept", ["mnad"], indirect=True)
-def test_a_run_of_a_newer_version_is_refused(workdir, synthetic_root):
+def test_a_run_of_a_newer_version_is_refused(kept, workdir, synthetic_root):
     data = json.loads((workdir / "data.json").read_text())
     (workdir / "data.json").write_text(json.dumps({"version": 99, **data}))
-    for use in (vad_jax.load, evaluate, lambda w: training.train(again, w)):
-        again = trained_on(workdir, synthetic_root)
+    again = trained_on(kept, synthetic_root)
+    for use in (vad_jax.load, evaluate, lambda folder: training.train(again, folder)):
         with pytest.raises(CheckpointError, match=r"newer vad_jax \(files of version 99.*update"):
             use(workdir)
 
@@ -140,5 +141,5 @@ def test_a_key_that_this_version_does_not_know_is_named(workdir):
     config = json.loads((workdir / "config.json").read_text())
     config["memory"]["colour"] = "green"
     (workdir / "config.json").write_text(json.dumps(config))
-    with pytest.raises(CheckpointError, match=r"memory\.colour.*may be of a newer one"):
+    with pytest.raises(ConfigError, match=r"memory\.colour.*may be of a newer one"):
         vad_jax.load(workdir)

@@ -12,7 +12,7 @@ from vad_jax.types import Picture
 jax.tree_util.register_dataclass(
     Picture,
     data_fields=["image", "anchors"],
-    meta_fields=["title", "range", "kind", "anchors_title"],
+    meta_fields=["title", "range", "kind", "anchors_title", "note"],
 )
 
 
@@ -27,15 +27,18 @@ def image(pixels: jax.Array, title: str, *, range: tuple[float, float] = (0.0, 1
     return Picture(pixels, title, range=range)
 
 
-def maps(values: jax.Array, title: str, *, range: tuple[float, float] = (0.0, 1.0)) -> Picture:
+def maps(
+    values: jax.Array, title: str, *, range: tuple[float, float] = (0.0, 1.0), note: str = ""
+) -> Picture:
     """Maps of one kind, side by side.
 
     Args:
       values: `[B, S, h, w, c]`, c maps.
       title: what they are, in words.
       range: the values that they can have.
+      note: what helps to read them.
     """
-    return Picture(values, title, range=range, kind="maps")
+    return Picture(values, title, range=range, kind="maps", note=note)
 
 
 def vectors(

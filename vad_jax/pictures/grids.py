@@ -52,6 +52,7 @@ def maps(
                 caption = f"frame · {picture.title} 1 to {number}, colours {low:.4f} to {high:.4f}"
                 if wholes:
                     caption += f", before them {', '.join(wholes)} in colours of its own"
+                caption += f" ({picture.note})" if picture.note else ""
                 grid = np.concatenate([shown, _grid(tiles)], axis=1)
                 group = f"{picture.title.capitalize()}, the strangest and the least strange frame"
                 said = {"kind": name, "group": group, "caption": caption}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -40,6 +41,7 @@ def pictures_of(
     draw = _drawing(detector.method.pictures)
     for batch, reached in _batches(detector.method.inputs, videos, places):
         drawn = jax.device_get(draw(detector.variables, batch))
+        drawn = {"target": drawn.pop("target"), **drawn}  # jax sorts by name
         for row, offset in enumerate(reached):
             names = sorted(drawn, key=lambda name: name != "target")  # jit has sorted them
             yield {name: _one(drawn[name], row, offset) for name in names}
@@ -69,14 +71,7 @@ def _drawing(pictures: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _one(picture: Picture, row: int, offset: int) -> Picture:
-    return Picture(
-        np.asarray(picture.image)[row, offset],
-        picture.title,
-        picture.range,
-        picture.kind,
-        None if picture.anchors is None else np.asarray(picture.anchors),
-        picture.anchors_title,
-    )
+    return replace(picture, image=np.asarray(picture.image)[row, offset])
 
 
 def _batches(

@@ -253,7 +253,9 @@ class Model:
             answers, match = jax.vmap(self.read, in_axes=(0, None))(queries, items)
             grid = features.shape[:3]
             drawn["matching"] = drawing.maps(
-                match.reshape(*grid, -1)[:, None], "matching probability of items"
+                match.reshape(*grid, -1)[:, None],
+                "matching probability of items",
+                note=f"all alike: {1 / self.items:.4f}",
             )
             drawn["queries"] = drawing.vectors(
                 queries.reshape(features.shape)[:, None],
@@ -264,7 +266,7 @@ class Model:
             )
         output = self.decode(params, stats, features, answers, skips, batch["mask"], train=False)[0]
         return {
-            "target": drawing.image(((target + 1) / 2)[:, None], "target"),
+            "target": drawing.image(((target + 1) / 2)[:, None], "frame"),
             "output": drawing.image(((output + 1) / 2)[:, None], "output"),
             **drawn,
         }

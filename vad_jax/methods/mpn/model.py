@@ -220,7 +220,7 @@ class Model:
         features = self.features(params, batch["frames"], batch["mask"])
         output, seen = self.predicted(params, features)
         drawn = {
-            "target": drawing.image(((features["target"] + 1) / 2)[:, None], "target"),
+            "target": drawing.image(((features["target"] + 1) / 2)[:, None], "frame"),
             "output": drawing.image(((output + 1) / 2)[:, None], "output"),
         }
         if self.prototypes:
