@@ -173,6 +173,19 @@ def test_adapting_by_default_takes_the_steps_of_the_config(detector, clips):
     jax.tree.map(np.testing.assert_array_equal, by_default.variables, given.variables)
 
 
+def test_a_rate_may_be_given_for_that_of_the_config(detector, clips):
+    frames = np.stack([[detector.fitted(frame) for frame in clip] for clip in clips])
+    number = np.arange(len(frames), dtype=np.int32)
+    support = {"frames": frames, "mask": number >= 0, "video": number, "frame": number}
+    adapt = jax.jit(detector.method.adapt, static_argnames="steps")
+    still, _ = adapt(detector.variables, support, steps=1, learning_rate=0.0)
+    jax.tree.map(np.testing.assert_array_equal, still, detector.variables)
+    rate = detector.config.adapt.learning_rate
+    moved, _ = adapt(detector.variables, support, steps=1, learning_rate=rate)
+    expected = detector.adapt(clips, steps=1).variables
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-7), moved, expected)
+
+
 def test_clips_are_whole_windows(detector, clips):
     with pytest.raises(DataError, match="Clips of 4 frames; the method's windows have 5"):
         detector.adapt(clips[:, :4])

@@ -163,14 +163,13 @@ def test_memory_of_scoring_with_maps_does_not_grow_with_the_video(carried):
     variables = detector(method).variables
     peaks = []
     for length in (200, 3000, 200):
-        clip = Clip("long", length)
-        sums = []
+        clip, sums = Clip("long", length), []
+
+        def each(name, first, scores, sums=sums):
+            sums.append(scores.maps.sum())
+
         tracemalloc.start()
-        list(
-            score_videos(
-                method, variables, [clip], each=lambda name, first, s, t=sums: t.append(s.maps.sum())
-            )
-        )
+        list(score_videos(method, variables, [clip], each=each))
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
         assert len(sums) > 1

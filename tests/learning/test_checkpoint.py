@@ -202,6 +202,15 @@ def test_an_optimiser_without_state_has_no_slots(tmp_path):
     assert checkpoints.latest(VARIABLES, slots)[1] == slots
 
 
+def test_variables_without_a_number_are_a_checkpoint(tmp_path):
+    """Those of a method that learns nothing."""
+    checkpoints, nothing = Checkpoints(tmp_path / "c"), {"params": {}, "state": {}}
+    checkpoints.save(nothing, (), position(0))
+    assert checkpoints.newest() == 0
+    assert checkpoints.latest(nothing, ()) == (nothing, (), position(0))
+    assert read_variables(tmp_path / "c", nothing) == (nothing, position(0))
+
+
 def test_no_checkpoint_is_none(tmp_path):
     checkpoints = Checkpoints(tmp_path / "c")
     assert checkpoints.latest(VARIABLES, SLOTS) is None

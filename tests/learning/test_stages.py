@@ -49,7 +49,10 @@ def second_loss(params, state, batch, key, *, train):
 def freeze(variables):
     """The second stage's layout: the teacher is state, the scale a measured constant."""
     state = variables["state"]
-    frozen = {"teacher": variables["params"]["teacher"], "scale": state["measured"]["error"]["mean"]}
+    frozen = {
+        "teacher": variables["params"]["teacher"],
+        "scale": state["measured"]["error"]["mean"],
+    }
     return {"params": {"student": variables["params"]["student"]}, "state": {**state, **frozen}}
 
 
@@ -188,9 +191,8 @@ def test_a_stage_that_measures_nothing_keeps_what_it_began_with(run, tmp_path):
     config = settings(method, epochs=1, batch_size=4)
     later = train(method, config, TRAINING, HELD_OUT, tmp_path, init=given)
     jax.tree.map(np.testing.assert_array_equal, later["state"], given["state"])
-    assert kept(tmp_path, method.stages[0])["state"]["scale"] == (
-        given["state"]["measured"]["error"]["mean"]
-    )
+    scale = kept(tmp_path, method.stages[0])["state"]["scale"]
+    assert scale == given["state"]["measured"]["error"]["mean"]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -215,7 +217,7 @@ def test_constants_take_the_dtype_of_their_place_and_leave_the_others():
 
 def test_a_stage_that_builds_on_another_says_so_where_it_comes_first(tmp_path, caplog):
     method = alone(1, builds_on="the teacher, which it freezes")
-    train(method, settings(method, epochs=1), TRAINING, NONE, tmp_path)
+    train(method, settings(method, epochs=1, batch_size=4), TRAINING, NONE, tmp_path)
     (said,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert said.startswith("Stage second comes first and builds on the teacher, which it freezes:")
     assert "--config.init_from=WORKDIR" in said
@@ -223,7 +225,7 @@ def test_a_stage_that_builds_on_another_says_so_where_it_comes_first(tmp_path, c
 
 def test_variables_to_start_from_are_what_it_builds_on(tmp_path, caplog):
     method, given = alone(1, builds_on="the teacher, which it freezes"), init(None)
-    train(method, settings(method, epochs=1), TRAINING, NONE, tmp_path, init=given)
+    train(method, settings(method, epochs=1, batch_size=4), TRAINING, NONE, tmp_path, init=given)
     assert "builds on" not in caplog.text
     jax.tree.map(np.testing.assert_array_equal, given, init(None))  # steps took no array over
 
@@ -241,7 +243,9 @@ def test_a_finished_run_does_nothing_when_given_again(run):
 
 
 def adopted(folder, given):
-    return loop.adopt(METHOD, SETTINGS, TRAINING, HELD_OUT, Workdir(folder), digest="d", given=given)
+    return loop.adopt(
+        METHOD, SETTINGS, TRAINING, HELD_OUT, Workdir(folder), digest="d", given=given
+    )
 
 
 def test_what_was_trained_elsewhere_is_measured_and_kept_as_if_trained_here(run, tmp_path):

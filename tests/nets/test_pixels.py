@@ -1,4 +1,4 @@
-"""Bytes to numbers: every grey value exactly NumPy's, jitted or not; which frames a network gets."""
+"""Bytes to numbers: every grey value exactly NumPy's, jitted or not; what a network gets."""
 
 import jax
 import jax.numpy as jnp

@@ -16,7 +16,6 @@ from vad_jax.runs.evaluating import evaluate
 from vad_jax.runs.training import train
 from vad_jax.types import CheckpointError, ConfigError, DataError, TrainingError
 
-
 # The toy method knows no appearance: what moves much in one window and not in others stands out.
 HOW = {"shots": 4, "steps": 2, "accept_outliers": True}
 
@@ -131,8 +130,9 @@ def test_a_spread_support_lies_over_all_videos(level_run, synthetic_root, tmp_pa
     assert found["measured"] > 5 * 24 - 6 * 3  # a window of each video and its neighbours are out
 
 
-def test_another_method_is_fine_tuned_at_a_rate(finished_run, scene, tmp_path):
-    found = adapt(finished_run[0], scene, tmp_path / "run", shots=3, steps=3, learning_rate=1e-3)
+def test_another_method_is_fine_tuned_at_a_rate(level_run, scene, tmp_path):
+    how = HOW | {"steps": 3, "learning_rate": 1e-3}
+    found = adapt(level_run[0], scene, tmp_path / "run", **how)
     assert found["loss_after"] < found["loss_before"]
     assert vad_jax.load(tmp_path / "run").config.adapt.learning_rate == 1e-3
 

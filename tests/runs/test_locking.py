@@ -45,8 +45,11 @@ def test_a_workdir_has_one_process_at_a_time(level_config, copied, holder):
 
 def test_a_folder_is_free_when_the_other_process_has_ended(tmp_path, holder):
     process = holder(tmp_path)
-    with pytest.raises(CheckpointError, match="in use.*give another --output"):
-        locked(tmp_path, "--output").__enter__()
+    with (
+        pytest.raises(CheckpointError, match=r"in use.*give another --output"),
+        locked(tmp_path, "--output"),
+    ):
+        pass
     process.communicate("")
     with locked(tmp_path):
         pass

@@ -18,6 +18,7 @@ from vad_jax.types import IDLE, CheckpointError
 @pytest.fixture(scope="module")
 def config(toy_methods, synthetic_root):
     config = configs.defaults("still")
+    config.evaluate_at_end = False
     config.data.update(
         name="synthetic",
         root=str(synthetic_root),
@@ -30,7 +31,12 @@ def config(toy_methods, synthetic_root):
 @pytest.fixture(scope="module")
 def still_run(config, once):
     """The workdir of a run of `still`; not to be changed."""
-    return once("still", lambda folder: train(config, folder))
+
+    def make(folder):
+        train(config, folder)
+        evaluate(folder)
+
+    return once("still", make)
 
 
 def test_its_variables_are_a_checkpoint_of_step_0(still_run):

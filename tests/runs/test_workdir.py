@@ -118,7 +118,7 @@ def test_more_epochs_of_a_constant_rate_are_the_same_run_and_fewer_are_not(
     claimed, level_config, videos
 ):
     workdirs.claim(claimed, level_config(stages__level__epochs=3), *videos)
-    with pytest.raises(CheckpointError, match="stages.level.epochs: 2 here, 3 there"):
+    with pytest.raises(CheckpointError, match=r"stages.level.epochs: 2 here, 3 there"):
         workdirs.claim(claimed, level_config(), *videos)
 
 

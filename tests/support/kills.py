@@ -76,6 +76,7 @@ def dies_in_a_save(which: int, at: float, number: int) -> None:
 
 def left(workdir: Path) -> tuple[dict[str, bytes], list[dict]]:
     """All numbers of the newest checkpoint, and the log without its times."""
+    import jax
     import orbax.checkpoint as ocp
 
     from vad_jax.learning.checkpoint import _steps
@@ -91,8 +92,6 @@ def left(workdir: Path) -> tuple[dict[str, bytes], list[dict]]:
                 position=ocp.args.JsonRestore(),
             ),
         )
-    import jax
-
     leaves = jax.tree_util.tree_leaves_with_path((found.variables, found.slots))
     numbers = {jax.tree_util.keystr(path): np.asarray(leaf).tobytes() for path, leaf in leaves}
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
@@ -107,9 +106,9 @@ def survives(folder: Path, *, times: int, seed: int) -> dict[str, int]:
     Raises:
       AssertionError: it ended otherwise than the quiet run, or could not go on.
     """
-    from vad_jax.datasets.synthetic import writer as synthetic_folder
+    from vad_jax.datasets.synthetic import write as write_synthetic
 
-    synthetic_folder.write(folder / "synthetic")
+    write_synthetic(folder / "synthetic")
     for name in ("compiles", "quiet"):
         since = time.perf_counter()
         process = start(folder, folder / name)
@@ -171,12 +170,8 @@ if __name__ == "__main__" and any(part.startswith("--config=") for part in sys.a
     if "VAD_JAX_DIE" in os.environ:
         which, share, signal_number = os.environ["VAD_JAX_DIE"].split(",")
         dies_in_a_save(int(which), float(share), int(signal_number))
-    from absl import flags
+    from vad_jax import train
 
-    from vad_jax import cli, train
-
-    flags.DEFINE_string("config", None, "")
-    flags.DEFINE_string("workdir", None, "")
-    cli.run(train.main)
+    sys.exit(train.main())
 elif __name__ == "__main__":
     main()

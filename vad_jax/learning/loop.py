@@ -14,9 +14,9 @@ import jax
 
 from vad_jax.data.footage import Footage
 from vad_jax.learning import optim
-from vad_jax.learning.checkpoint import Checkpoints
+from vad_jax.learning.checkpoint import Checkpoints, check_origin
 from vad_jax.learning.stage_run import StageRun
-from vad_jax.types import Method, Variables, last_stage
+from vad_jax.types import IDLE, Method, Variables, last_stage
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,11 @@ def train(
       DataError: no training video has a row.
     """
     if not method.stages:
+        checkpoints = Checkpoints(files.checkpoints(IDLE.name), keep=config.checkpoint.keep)
         variables = init or _fresh(method, config)
+        if found := checkpoints.latest(variables, ()):
+            check_origin(checkpoints.folder, found[2], digest)
+            return found[0]
         keep(method, config, variables, files, digest=digest, step=0)
         return variables
     if init is None and (needed := method.stages[0].builds_on):
