@@ -70,7 +70,7 @@ MAY_IMPORT = {
         "types",
     ),
     "": ("types", "config", "detector", "learning.meta", "runs"),
-    "cli": ("config_files", "runtime", "types"),
+    "cli": ("config", "config_files", "runtime", "types"),
     "tfds": ("evaluation", "datasets", "data", "types"),
     "benchmarks": None,
     **dict.fromkeys(COMMANDS, ("cli", "runs", "types")),

@@ -358,7 +358,8 @@ def test_adaptation_keeps_the_structure_and_lowers_its_loss(method, variables):
     adapted, losses = adapt(variables, support, steps=3)
     assert jax.tree.structure(adapted) == jax.tree.structure(variables)
     assert losses.shape == (3,)
-    assert losses[2] < losses[0]
+    if jax.tree.leaves(variables["params"]):
+        assert losses[2] < losses[0]
     unchanged, none = adapt(variables, support, steps=0)
     same(unchanged, variables, atol=0)
     assert none.shape == (0,)

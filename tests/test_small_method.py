@@ -30,11 +30,12 @@ KEYS = {
 }
 
 
-def complete(config):
-    pass
+def complete(config) -> None:
+    """Nothing follows from other keys."""
 
 
-def create(config):
+def create(config) -> Method:
+    """The method of a completed config."""
     spec = InputSpec(
         frames=config.frames, sees=tuple(range(config.frames)), target=None,
         scored=tuple(range(config.frames)), height=config.input.height,
@@ -43,7 +44,7 @@ def create(config):
     )
 
     def change(batch):
-        frames = numbers(batch["frames"], spec.range, jnp.float32)[..., 0]  # [B, 1 + T, H, W]
+        frames = numbers(batch["frames"], spec.range, float)[..., 0]  # [B, 1 + T, H, W]
         return jnp.square(frames[:, 1:] - frames[:, :-1])
 
     def score(variables, carry, batch):
@@ -52,7 +53,7 @@ def create(config):
         return carry, Scores({"change": jnp.where(batch["mask"][:, None], mean, jnp.nan)}, maps)
 
     def pictures(variables, batch):
-        frames = numbers(batch["frames"], spec.range, jnp.float32)[:, 1:]
+        frames = numbers(batch["frames"], spec.range, float)[:, 1:]
         return {
             "target": drawing.image(frames, "frame"),
             "change": drawing.image(jnp.sqrt(change(batch))[..., None], "change"),

@@ -21,6 +21,7 @@ import ml_collections
 from absl import flags
 from absl import logging as absl_logging
 
+from vad_jax.config import describe
 from vad_jax.config_files import config_of
 from vad_jax.types import ConfigError, VadError
 
@@ -111,11 +112,18 @@ class Command:
         """A flag with some of some values, by default all; it may be given again and again."""
         self._define(flags.DEFINE_multi_enum, name, list(choices), list(choices), text)
 
-    def help(self) -> str:
-        """The text of `--help`."""
-        return (
-            f"{self._about.strip()}\n\nFlags:\n{self._flags.get_help(include_special_flags=False)}"
-        )
+    def help(self, argv: Sequence[str] = ()) -> str:
+        """The text of `--help`; where a config file is among the arguments, its keys, too."""
+        listed = self._flags.get_help(include_special_flags=False).strip()
+        listed = listed.partition("\n")[2]  # the name of this module
+        text = f"{self._about.strip()}\n\nFlags:\n{listed}"
+        named = [a.partition("=")[2] for a in argv if a.startswith("--config=")]
+        if "config" not in self._flags:
+            return text
+        if not named:
+            return f"{text}\n\nWith --config=FILE the keys of its method are listed here, too."
+        keys = describe(config_of(named[-1]).method)
+        return f"{text}\n\nConfig keys, --config.KEY=VALUE:\n{keys}"
 
     def run(self, job: Callable[[Given], Outcome], argv: Sequence[str] | None = None) -> int:
         """Runs the command: the house's errors become a message and an exit code.
@@ -130,10 +138,11 @@ class Command:
         """
         with _said_on_stderr(), _interrupting():
             try:
-                given = self._parse(sys.argv[1:] if argv is None else argv)
-                if given is None:
-                    print(self.help())
+                arguments = sys.argv[1:] if argv is None else argv
+                if {"--help", "-h"} & set(arguments):
+                    print(self.help(arguments))
                     return 0
+                given = self._parse(arguments)
                 _prepare(given)
                 outcome = job(given)
             except VadError as error:
@@ -154,8 +163,8 @@ class Command:
             print(json.dumps(outcome.figures))
         return outcome.exit_code
 
-    def _parse(self, argv: Sequence[str]) -> Given | None:
-        """The flags by absl; None for `--help`. `--config.KEY=VALUE` is taken out before.
+    def _parse(self, argv: Sequence[str]) -> Given:
+        """The flags by absl. `--config.KEY=VALUE` is taken out before.
 
         ml_collections' own overrides cannot be used: they read `config.memory.items` as an
         attribute and find the method of that name.
@@ -172,8 +181,6 @@ class Command:
                 kept.append(name.replace("-", "_").replace("__", "--", 1) + equals + value)
             else:
                 kept.append(argument)
-        if {"--help", "-h"} & set(kept):
-            return None
         try:
             rest = self._flags(kept)
         except flags.Error as error:

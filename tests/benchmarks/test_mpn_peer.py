@@ -10,7 +10,7 @@ import vad_jax
 from vad_jax import config as configs
 from vad_jax.benchmarks import cases, peers
 from vad_jax.interop import torch as interop
-from vad_jax.learning import loop
+from vad_jax.learning import stage_run
 from vad_jax.types import ConfigError, DataError
 
 torch = pytest.importorskip("torch")
@@ -60,7 +60,7 @@ def three_steps(stage, variables, batch):
         updates, slots = adam.update(gradients, slots["adam"], params)
         return updates, {"adam": slots, "gradients": gradients}
 
-    step = jax.jit(loop.train_step(stage, optax.GradientTransformation(adam.init, update)))
+    step = jax.jit(stage_run.train_step(stage, optax.GradientTransformation(adam.init, update)))
     slots = {"adam": adam.init(variables["params"]), "gradients": variables["params"]}
     losses, gradients = [], []
     for _ in range(3):
@@ -110,7 +110,7 @@ def test_same_losses_after_meta_steps(twin, peer, order):
     batch = cases.batch(stage.inputs, 2)
     step = peer.meta_step(config, tensors, None, mode="eager")
     found = [step(cases.frames(batch)).item() for _ in range(3)]
-    expected, _ = three_steps(stage, stage.begin(variables, None), batch)
+    expected, _ = three_steps(stage, stage.begin(variables), batch)
     np.testing.assert_allclose(found, expected, rtol=1e-8)
     assert expected[0] > expected[2]
 

@@ -10,7 +10,7 @@ import vad_jax
 from vad_jax import config as configs
 from vad_jax.benchmarks import cases, peers
 from vad_jax.interop import torch as interop
-from vad_jax.learning import loop
+from vad_jax.learning import stage_run
 from vad_jax.types import ConfigError, DataError
 
 torch = pytest.importorskip("torch")
@@ -55,7 +55,7 @@ def ours(twin):
         return updates, {"adam": slots, "gradients": gradients}
 
     noting = optax.GradientTransformation(adam.init, update)
-    step = jax.jit(loop.train_step(method.stages[0], noting))
+    step = jax.jit(stage_run.train_step(method.stages[0], noting))
     slots = {"adam": adam.init(variables["params"]), "gradients": variables["params"]}
     done = []
     for _ in range(3):

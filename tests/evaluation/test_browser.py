@@ -1,5 +1,7 @@
 """The report as a reader meets it: a headless Chromium opens it and clicks."""
 
+import shutil
+
 import pytest
 from support import browser
 
@@ -16,8 +18,8 @@ TIMELINE = "document.querySelectorAll('.timeline')[%d]"
 
 
 @pytest.fixture(scope="module")
-def report(finished_run):
-    return render(finished_run[0])
+def report(finished_run, tmp_path_factory):
+    return render(shutil.copytree(finished_run[0], tmp_path_factory.mktemp("report") / "run"))
 
 
 @pytest.fixture(scope="module")

@@ -63,6 +63,7 @@ def test_chunks_of_episodes_are_episodes_side_by_side(params, episodes, chunk):
 @pytest.mark.parametrize("further", [{}, {"remat": True}, {"chunk": 2}])
 def test_written_out_is_the_loop(params, episodes, steps, further):
     how = {"steps": steps, "before": True, **further}
+    episodes = at(episodes, [0, 1, 2])  # a whole chunk and a rest; each is compiled apart
     close_trees(
         value_and_gradient(learned(params), episodes, unroll=True, **how),
         value_and_gradient(learned(params), episodes, **how),

@@ -87,7 +87,9 @@ def test_an_interrupted_conversion_goes_on(given, run_config, tmp_path, monkeypa
 
 def test_tensors_of_another_width_are_named(given, run_config, tmp_path):
     folder, _ = given
-    with pytest.raises(DataError, match="Check that task, width, channels"):
+    with pytest.raises(
+        DataError, match=r"task prediction, width 8\. Check that these keys are those"
+    ):
         convert(run_config(width=8), folder / "state.npz", tmp_path / "run")
 
 

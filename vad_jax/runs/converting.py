@@ -67,8 +67,7 @@ def convert(
             digest=digest,
             given=variables,
         )
-        source = "held-out" if validation else "training"
-        normal.measure(method, given, validation or training, files, source)
+        normal.finish(method, given, training, validation, files)
     log.info("%s holds the run: vad_jax.evaluate and vad_jax.score take it.", workdir)
 
 

@@ -41,6 +41,20 @@ def measure(
         np.savez(file, **{k: np.asarray(v) for k, v in (flat | about).items()})
 
 
+def finish(
+    method: Method,
+    variables: Variables,
+    training: Sequence[Frames],
+    validation: Sequence[Frames],
+    workdir: Workdir,
+) -> None:
+    """Finishes a run: its held-out videos are scored, or those it was trained on where none are."""
+    if validation:
+        measure(method, variables, validation, workdir, "held-out")
+    else:
+        measure(method, variables, training, workdir, "training")
+
+
 def read(workdir: Workdir) -> tuple[dict[str, dict[str, float]], float]:
     """The statistics of score parts, and the 99th percentile of normal error maps.
 

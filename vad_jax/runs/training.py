@@ -56,8 +56,7 @@ def train(config, workdir: str | Path) -> dict[str, Any] | None:
             init=init,
             stop=stop,
         )
-        source = "held-out" if validation else "training"
-        normal.measure(method, variables, validation or training, files, source)
+        normal.finish(method, variables, training, validation, files)
     if not config.evaluate_at_end:
         return None
     if stop():
