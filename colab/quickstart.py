@@ -47,7 +47,7 @@ print("jax", jax.__version__, "on", jax.devices())
 # %%
 import importlib.util
 
-from vad_jax import train
+from vad_jax.runs.training import train
 
 spec = importlib.util.spec_from_file_location("quickstart_config", "configs/quickstart.py")
 module = importlib.util.module_from_spec(spec)
@@ -55,7 +55,7 @@ spec.loader.exec_module(module)
 config = module.get_config()
 config.data.backend = "resident"
 config.stages.train.epochs = int(os.environ.get("EPOCHS", config.stages.train.epochs))
-metrics = train.train(config, "runs/colab_quickstart")
+metrics = train(config, "runs/colab_quickstart")
 
 # %% [markdown]
 # The strongest hits: the frame, what the method made of it, and where they differ.
@@ -87,7 +87,7 @@ detector = vad_jax.load("runs/colab_quickstart")
 video = synthetic.video(0, 0, synthetic.TEST, 0)
 result = detector.score(video.frames)
 stream = detector.stream()
-streamed = [pair for frame in video.frames for pair in stream.push(frame)]
+streamed = [pair for frame in video.frames for pair in stream.push(frame)] + stream.flush()
 print("same scores:", np.array_equal([score for _, score in streamed], result.score[4:]))
 
 figure, axis = plt.subplots(figsize=(9, 2.5))

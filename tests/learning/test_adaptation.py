@@ -77,8 +77,6 @@ def test_a_rate_takes_the_place_of_learned_step_sizes(detector, videos):
     state = {k: v for k, v in variables["state"].items() if k != "step_size"}
     plain = {**variables, "state": state}
     assert method.rule(plain) == "at the rate 0.0001 (adapt.learning_rate)"
-    fast = losses(variables, learning_rate=1e-2)
-    np.testing.assert_allclose(losses(plain, learning_rate=1e-2), fast, rtol=1e-6)
-    slow = losses(variables, learning_rate=1e-4)
-    np.testing.assert_allclose(losses(plain), slow, rtol=1e-6)
-    assert fast[-1] < slow[-1]
+    slow = losses(plain)
+    np.testing.assert_allclose(losses(variables, learning_rate=1e-4), slow, rtol=1e-6)
+    assert losses(plain, learning_rate=1e-2)[-1] < slow[-1]

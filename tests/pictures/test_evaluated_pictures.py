@@ -59,7 +59,7 @@ def test_a_method_without_maps_has_pictures_of_frames(finished_run, tmp_path):
     videos = splits.testing(splits.find(settings), settings, detector.method.inputs)
     scored = evaluation.read_scores(finished_run[0] / "scores.npz")
     entries = pictures.draw(detector, videos, scored, tmp_path / "pictures")
-    assert {e["caption"] for e in entries if e["kind"] == "miss"} == {"target · output"}
+    assert {e["caption"] for e in entries if e["kind"] == "miss"} == {"frame · output"}
     about = json.loads((tmp_path / "pictures" / "timeline.json").read_text())
     assert about["high"] == 0
     assert not any(kept["boxes"] for kept in about["frames"])

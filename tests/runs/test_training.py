@@ -103,7 +103,7 @@ def test_what_is_skipped_is_named_and_counted_and_the_run_goes_on(training_on, s
     said = caplog.text  # training videos, those again for their mean frame, test videos
     assert "Video 01: 1 of 12 frames cannot be read and are skipped: 2" in said
     assert "Video 01: 1 of 12 frames cannot be read and are skipped: 11" in said
-    assert said.count("data.on_bad_frame=skip: 1 frames of 2 videos skipped, 0 videos left") == 3
+    assert said.count("data.on_bad_frame=skip: 1 frames of 2 videos skipped, 0 videos left") == 2
     assert "1 training videos are left out, each needs a window of 5 whole frames: 02 (1" in said
     assert "Left out: 02 (1 frames): no score, a window needs 5 whole frames" in said
     assert "Left out: 01: 1 frames cannot be read, first 11" in said

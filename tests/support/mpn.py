@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from vad_jax import config as configs
+from vad_jax.interop import torch
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 TENSORS = json.loads((DATA / "mpn_tensors.json").read_text())
@@ -50,6 +51,16 @@ def fixture_config(**changes):
     return configs.complete(config)
 
 
+def with_step_sizes():
+    """Variant → variables of the fixture's weights and step sizes."""
+    return {
+        variant: torch.variables(
+            fixture_config(variant=variant), weights(), step_size=step_sizes(variant)
+        )
+        for variant in ("code", "paper")
+    }
+
+
 def nchw(array):
     """Our array in torch layout."""
     return np.moveaxis(np.asarray(array), -1, 1)
@@ -72,6 +83,13 @@ def agrees(arrays, key, ours):
     _within(ours.ravel()[:: int(stride)], expected, RELATIVE * largest, key)
     np.testing.assert_allclose(np.linalg.norm(ours), norm, rtol=RELATIVE, err_msg=key)
     _within(np.sum(ours), total, RELATIVE * max(abs(total), norm), key)
+
+
+def agree_in_theta(arrays, key, tree):
+    """A tree against the arrays `KEY/NAME` of θ's tensors."""
+    named = torch.tensors(fixture_config(), tree)
+    for name in TENSORS["theta"]:
+        agrees(arrays, f"{key}/{name}", named[name])
 
 
 def _within(found, expected, atol, key):

@@ -12,8 +12,8 @@ import jax
 import numpy as np
 
 import vad_jax
-from vad_jax import cli
 from vad_jax import config as configs
+from vad_jax.config_files import override
 from vad_jax.data import rows as kinds
 from vad_jax.data.footage import Footage
 from vad_jax.data.frames import Frames
@@ -43,7 +43,7 @@ def varied(config, text: str | None) -> list[tuple[dict[str, str], Any]]:
     for value in values.split(","):
         changes = dict.fromkeys(keys.split("+"), value)
         changed = config.copy_and_resolve_references()
-        cli.override(changed, changes)
+        override(changed, changes)
         found.append((changes, configs.complete(changed)))
     return found
 

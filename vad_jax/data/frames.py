@@ -101,6 +101,7 @@ def decode(
     on_bad_frame: Literal["error", "skip"] = "error",
     observers: Sequence[Observer] = (),
     progress: bool = True,
+    again: bool = False,
 ) -> list[Frames]:
     """Decodes videos into a cache, or opens what an earlier call left there.
 
@@ -116,6 +117,7 @@ def decode(
       observers: see the raw frames as they are decoded; what they saw is kept beside the frames.
         Of a video that was decoded without one of them the raw frames are read once more.
       progress: whether a bar is shown.
+      again: whether what cannot be read has been named already, and is not named once more.
 
     Raises:
       DataError: a frame or video that cannot be read, two sizes of frames, nothing readable, or
@@ -148,7 +150,8 @@ def decode(
             pool.shutdown(cancel_futures=True)
             raise
     kept = [answer for answer in found if isinstance(answer, Frames)]
-    _report(kept, [answer for answer in found if not isinstance(answer, Frames)])
+    if not again:
+        _report(kept, [answer for answer in found if not isinstance(answer, Frames)])
     if not kept and sources:
         raise DataError(f"None of {len(sources)} videos can be read: {found[0]}")
     return kept

@@ -34,9 +34,9 @@ def mean_frame(dataset: Dataset, settings: Any, spec: InputSpec) -> np.ndarray |
     if not sources:
         return None
     lenient = settings.copy_and_resolve_references()
-    lenient.on_bad_frame = "skip"  # what training left out, it has named
+    lenient.on_bad_frame = "skip"  # training has named it
     observer = mean_observer(dataset, settings)
-    videos = splits.decoded(sources, lenient, spec, observers=(observer,))
+    videos = splits.decoded(sources, lenient, spec, observers=(observer,), again=True)
     return evaluation.mean_of([video.observed[observer.key] for video in videos])
 
 
