@@ -33,8 +33,8 @@ MAY_IMPORT = {
     "config_files": ("config", "types"),
     "data": ("types", "atomic", "data"),
     # What labels say of classes and events is read where labels are read.
-    "datasets.events": ("types", "data", "datasets", "evaluation"),
-    "datasets": ("types", "atomic", "data", "datasets", "datasets.events"),
+    "datasets.annotated": ("types", "data", "datasets", "evaluation"),
+    "datasets": ("types", "atomic", "data", "datasets", "datasets.annotated"),
     "scoring": ("types", "data", "scoring"),
     "learning": (
         "types",

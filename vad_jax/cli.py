@@ -112,7 +112,7 @@ class Command:
         """A flag with some of some values, by default all; it may be given again and again."""
         self._define(flags.DEFINE_multi_enum, name, list(choices), list(choices), text)
 
-    def help(self, argv: Sequence[str] = ()) -> str:
+    def help(self, argv: Sequence[str]) -> str:
         """The text of `--help`; where a config file is among the arguments, its keys, too."""
         listed = self._flags.get_help(include_special_flags=False).strip()
         listed = listed.partition("\n")[2]  # the name of this module

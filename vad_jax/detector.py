@@ -13,7 +13,7 @@ import numpy as np
 from vad_jax.data.video import resized
 from vad_jax.evaluation import Fuser, frame_parts, fuse
 from vad_jax.learning.adaptation import steps_by_program
-from vad_jax.scoring import Stream, frames_of, score_videos
+from vad_jax.scoring import Collected, Stream, score_videos
 from vad_jax.types import DataError, Method, Scores, Variables, VideoScores
 
 
@@ -74,13 +74,14 @@ class Detector:
                 f"One array {list(video.shape)} looks like a single frame: give a sequence of "
                 "frames, or an array [F, h, w] or [F, h, w, C]."
             )
-        (rows,) = score_videos(
-            self.method, self.variables, [_Given(map(self.fitted, video))], anew=True
-        )
+        given = _Given(map(self.fitted, video))
+        (rows,) = score_videos(self.method, self.variables, [given], anew=True)
         if not len(rows.first):
+            lost = given.lost
             raise DataError(
-                f"The video has {rows.length} frames, a window needs "
-                f"{self.method.inputs.span}: it has no score."
+                f"The video has {rows.length} frames{f', {lost} of them lost' if lost else ''}, a "
+                f"window needs {self.method.inputs.span}{' whole ones' if lost else ''}: it has no "
+                "score."
             )
         return Result(self.fused(rows, protocol=protocol), frame_parts(self.method.fusion, rows))
 
@@ -148,13 +149,15 @@ class Detector:
 
 
 class _Given:
-    """Frames that are there, as scoring takes them."""
+    """Frames that are there, as scoring takes them; counts those that were lost."""
 
-    def __init__(self, frames: Iterator[np.ndarray | None], name: str = "video"):
-        self.name, self._frames = name, frames
+    def __init__(self, frames: Iterator[np.ndarray | None]):
+        self.name, self._frames, self.lost = "video", frames, 0
 
     def stream(self) -> Iterator[np.ndarray | None]:
-        return self._frames
+        for frame in self._frames:
+            self.lost += frame is None
+            yield frame
 
 
 class DetectorStream:
@@ -164,6 +167,7 @@ class DetectorStream:
         self._detector, self._seen = detector, 0
         self._stream = Stream(detector.method, detector.variables)
         self._fuser = Fuser(detector.method.fusion, detector.statistics)
+        self._fuser.push(self._rows([self._stream.nothing()]), 0)  # which parts there are
 
     def push(self, frame: np.ndarray | None) -> list[tuple[int, Any]]:
         """Takes the next frame, None for one that was lost.
@@ -192,17 +196,10 @@ class DetectorStream:
 
     def _rows(self, batches: list[tuple[np.ndarray, Scores]]) -> VideoScores:
         """The rows of some batches, perhaps none, frames counted in the stream."""
-        spec, first = self._detector.method.inputs, np.empty(0, np.int32)
-        parts: dict[str, np.ndarray] = {}
-        boxes = None
-        for number, (begun, scores) in enumerate(batches):
-            own = {k: np.asarray(v, np.float64)[: len(begun)] for k, v in scores.parts.items()}
-            first = np.concatenate([first, begun])
-            parts = {k: np.concatenate([parts[k], v]) if number else v for k, v in own.items()}
-            if scores.boxes is not None:
-                found = np.asarray(scores.boxes, np.float64)[: len(begun)]
-                boxes = np.concatenate([boxes, found]) if number else found
-        return VideoScores("stream", self._seen, first, frames_of(spec, first), parts, boxes)
+        collected = Collected(self._detector.method.inputs)
+        for first, scores in batches:
+            collected.add(first, scores)
+        return collected.video("stream", self._seen)
 
     def _said(self, final: tuple[np.ndarray, np.ndarray]) -> list[tuple[int, Any]]:
         found = []

@@ -57,9 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _evaluate(given: cli.Given) -> cli.Outcome:
-    from vad_jax.runs import asked
+    from vad_jax.runs.which_evaluation import evaluated
 
-    figures, left_out = asked.evaluated(given)
+    figures, left_out = evaluated(given)
     return cli.Outcome.of(figures, left_out)
 
 

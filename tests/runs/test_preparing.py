@@ -17,7 +17,7 @@ from support import films
 from vad_jax import prepare
 from vad_jax.datasets import open_dataset, published
 from vad_jax.datasets.raw import avenue, shanghaitech, ucf_crime
-from vad_jax.datasets.raw.published import Part, Published
+from vad_jax.datasets.raw.counts import Part, Published
 from vad_jax.evaluation.truth.agreement import compare
 from vad_jax.runs import preparing
 from vad_jax.runs.check_report import figures as figures_of

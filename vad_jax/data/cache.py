@@ -13,7 +13,8 @@ import shutil
 import tempfile
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -94,3 +95,30 @@ def read_observed(entry: Path, rule: str, name: str) -> Result | None:
 
 def _observed(entry: Path, key: str) -> Path:
     return entry / f"observed-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
+
+
+@dataclass(frozen=True, eq=False)
+class Observed(Mapping[str, Result]):
+    """What observers saw of one video, by their keys; read when it is asked for, and not kept.
+
+    Attributes:
+      entry: of the video.
+      name: of the video.
+      rules: the observers' keys.
+    """
+
+    entry: Path
+    name: str
+    rules: tuple[str, ...]
+
+    def __getitem__(self, rule: str) -> Result:
+        found = read_observed(self.entry, rule, self.name) if rule in self.rules else None
+        if found is None:
+            raise KeyError(rule)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.rules)
+
+    def __len__(self) -> int:
+        return len(self.rules)

@@ -87,11 +87,6 @@ def batch(spec: InputSpec, taken: dict[str, Any], rows: Any, mask: Any) -> Batch
     }
 
 
-def cutter(spec: InputSpec) -> None:
-    """None: an episode is drawn from a whole video."""
-    return None
-
-
 ROWS = Rows(
     batches=batches,
     in_order=in_order,
@@ -99,7 +94,6 @@ ROWS = Rows(
     need=need,
     indices=indices,
     batch=batch,
-    cutter=cutter,
 )
 
 

@@ -24,6 +24,7 @@ import numpy as np
 from tqdm import tqdm
 
 from vad_jax.data.cache import (
+    Observed,
     new_entry,
     read_entry,
     read_observed,
@@ -254,12 +255,12 @@ class Store:
         for key, result in watching.results().items():
             write_observed(entry, key, result)
 
-    def _observed(self, source: Source, entry: Path, length: int) -> dict[str, Result]:
+    def _observed(self, source: Source, entry: Path, length: int) -> Observed:
         """What each observer saw; those that have not seen this video yet see it now, together."""
-        found = {o.key: read_observed(entry, o.key, source.name) for o in self.observers}
-        missing = [observer for observer in self.observers if found[observer.key] is None]
+        kept = Observed(entry, source.name, tuple(o.key for o in self.observers))
+        missing = [o for o in self.observers if read_observed(entry, o.key, source.name) is None]
         if not missing:
-            return found
+            return kept
         watching = Watching(missing, source.name, self.colour)
         for picture in Decoded(source, colour=self.colour):
             watching.push(picture)
@@ -271,7 +272,7 @@ class Store:
         with self._in_room(source):
             for key, result in watching.results().items():
                 write_observed(entry, key, result)
-        return found | {o.key: read_observed(entry, o.key, source.name) for o in missing}
+        return kept
 
 
 def _files(source: Source) -> tuple[Path, ...]:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vad_jax.types import InputSpec
+from vad_jax.types import Batch, InputSpec
 
 
 class Rows(NamedTuple):
@@ -32,8 +32,11 @@ class Rows(NamedTuple):
       batch: `(spec, taken, rows, mask) → Batch`: traced inside the step. `taken` has the keys of
         `indices` with what lies there, frames `[B, …, H, W, C]`, entries of a table `[B, …]` + the
         shape of an entry.
-      cutter: `(spec) → object` that makes the same rows from a stream (`data/cutting.py`), or None
-        where rows come from whole videos alone.
+      cutter: `(spec) → object` that makes the same rows from a stream (`data/cutting.py`); None
+        where rows come from whole videos alone, like the three that follow.
+      taken: `(spec, waiting, rows) → (now, waiting)`: what a cutter made, a batch's worth of it.
+      packed: `(spec, now, rows) → batch` for the device, padded to `rows`.
+      gathered: `(batch) → Batch`: traced; the batch as methods know it.
     """
 
     batches: Callable[..., tuple[np.ndarray, np.ndarray]]
@@ -42,7 +45,10 @@ class Rows(NamedTuple):
     need: Callable[..., str]
     indices: Callable[..., dict[str, np.ndarray]]
     batch: Callable[..., dict[str, Any]]
-    cutter: Callable[[InputSpec], Any]
+    cutter: Callable[[InputSpec], Any] | None = None
+    taken: Callable[..., tuple[list, list]] | None = None
+    packed: Callable[..., Batch] | None = None
+    gathered: Callable[[Batch], Batch] | None = None
 
 
 def kind(spec: InputSpec) -> Rows:

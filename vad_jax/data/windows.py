@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from vad_jax.data import packing
 from vad_jax.data.cutting import WindowCutter
 from vad_jax.data.footage import Footage
 from vad_jax.data.rows import Rows, pack, rounds, whole_batches
@@ -109,4 +110,7 @@ ROWS = Rows(
     indices=indices,
     batch=batch,
     cutter=WindowCutter,
+    taken=packing.taken,
+    packed=packing.packed,
+    gathered=packing.gathered,
 )

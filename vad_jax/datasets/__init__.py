@@ -3,8 +3,8 @@
 from vad_jax.data.source import Source
 from vad_jax.datasets.catalogue import NAMES, exclusions, open_dataset, published
 from vad_jax.datasets.dataset import Dataset, Event
+from vad_jax.datasets.raw.counts import Published
 from vad_jax.datasets.raw.places import Truth, truths
-from vad_jax.datasets.raw.published import Published
 
 __all__ = [
     "NAMES",

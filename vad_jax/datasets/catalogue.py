@@ -6,13 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from vad_jax.data.decoder import frame_rate
-from vad_jax.datasets import events as truth_events
-from vad_jax.datasets import prepared
+from vad_jax.datasets import annotated, prepared
 from vad_jax.datasets.dataset import Dataset
 from vad_jax.datasets.folder import open_folder
 from vad_jax.datasets.links import check_links
 from vad_jax.datasets.raw import avenue, shanghaitech, ucf_crime, ucsd
-from vad_jax.datasets.raw.published import Published
+from vad_jax.datasets.raw.counts import Published
 from vad_jax.datasets.synthetic import opening as synthetic
 from vad_jax.types import DataError
 
@@ -92,11 +91,11 @@ def _described(dataset: Dataset) -> Dataset:
     scenes = classes = None
     if dataset.name in ("shanghaitech", *synthetic.SCENE_SETS):  # names are SCENE_NUMBER
         scenes = {source.name: source.name.split("_")[0] for source in dataset.testing}
-    events = truth_events.events_of(dataset)
+    events = annotated.events_of(dataset)
     if dataset.name == "ucf_crime":
         classes = ucf_crime.classes((*dataset.training, *dataset.testing))
     elif events is not None:
-        classes = truth_events.classes_of(events)
+        classes = annotated.classes_of(events)
     return replace(dataset, scenes=scenes, classes=classes, events=events)
 
 

@@ -20,7 +20,7 @@ from vad_jax.data.decoder import Decoded
 from vad_jax.data.source import Source
 from vad_jax.datasets.dataset import Dataset
 from vad_jax.datasets.names import first_missing, natural
-from vad_jax.datasets.raw.published import Part, Published, by_name, fewer
+from vad_jax.datasets.raw.counts import Part, Published, by_name, fewer
 from vad_jax.types import DataError
 
 THREADS = 4  # each waits for a decoder of its own

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vad_jax.datasets.check import Row
-from vad_jax.datasets.raw.published import Part, Published
+from vad_jax.datasets.raw.counts import Part, Published
 
 HEADER = (
     "split",

@@ -66,6 +66,7 @@ class Dataset:
 
         Only sets that refuse a name in both parts have such videos.
         """
-        known, tested = self.classes or {}, {source.name for source in self.testing}
+        known = {} if self.classes is None else self.classes  # its truth value would read labels
+        tested = {source.name for source in self.testing}
         names = [source.name for source in self.training if source.name not in tested]
         return {name: known[name] for name in names if name in known}

@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 
 from vad_jax.evaluation.bootstrap import bootstrap
+from vad_jax.evaluation.compare_runs import COLUMNS
 from vad_jax.evaluation.differences import difference, difference_text
 from vad_jax.evaluation.metrics import COMPARED, value_of
 from vad_jax.evaluation.score_files import PROTOCOLS, Scored, known_scores, truth_of
 from vad_jax.evaluation.tables import figure_text
-
-COLUMNS = (("paper", "auc_micro"), ("online", "auc_micro"), ("paper", "auc_macro"))
 
 Figures = dict[str, dict[str, dict[str, Any]]]  # K as text → protocol → name → figure
 

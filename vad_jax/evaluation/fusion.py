@@ -28,8 +28,9 @@ from typing import Any, Literal
 import numpy as np
 
 from vad_jax.evaluation.assigning import Pairs, aligned, highest, inside, mean, pairs
-from vad_jax.evaluation.fusion_check import PROTOCOLS, assigned, becomes_frames, well_formed
+from vad_jax.evaluation.fusion_check import assigned, becomes_frames, well_formed
 from vad_jax.evaluation.operations import Operation, Values, sources
+from vad_jax.evaluation.score_files import PROTOCOLS
 from vad_jax.types import ConfigError, Fusion, VideoScores
 
 Protocol = Literal["paper", "online"]

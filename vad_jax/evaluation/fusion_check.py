@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from vad_jax.evaluation.assigning import WAYS
+from vad_jax.evaluation.score_files import PROTOCOLS
 from vad_jax.types import ConfigError, Fusion
-
-PROTOCOLS = ("paper", "online")
 
 
 def check(fusion: Fusion) -> None:

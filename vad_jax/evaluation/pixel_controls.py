@@ -11,7 +11,7 @@ Source: evaluation.md section 5, whose table is met to 0.01.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -117,7 +117,7 @@ class SumWatch:
         return {"total": np.zeros((0, 0)) if empty else self._total, "count": self._count}
 
 
-def mean_of(results: Sequence[Mapping[str, Any]]) -> np.ndarray | None:
+def mean_of(results: Iterable[Mapping[str, Any]]) -> np.ndarray | None:
     """The mean of the frames of all videos, float64 `[H, W]`.
 
     Args:
@@ -126,11 +126,14 @@ def mean_of(results: Sequence[Mapping[str, Any]]) -> np.ndarray | None:
     Returns:
       None where no frame counts, or frames are of several sizes.
     """
-    seen = [result for result in results if int(result["count"])]
-    if not seen or len({np.shape(result["total"]) for result in seen}) > 1:
-        return None
-    total = sum(np.asarray(result["total"]) for result in seen)
-    return total / sum(int(result["count"]) for result in seen) if total.size else None
+    total, count = None, 0
+    for result in results:
+        if int(result["count"]):
+            own, count = np.asarray(result["total"]), count + int(result["count"])
+            if not own.size or (total is not None and total.shape != own.shape):
+                return None
+            total = own if total is None else total + own
+    return None if total is None else total / count
 
 
 def _key(what, values) -> str:

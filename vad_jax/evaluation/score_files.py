@@ -23,6 +23,7 @@ CONTROLS_FILE = "controls.npz"
 METRICS_FILE = "metrics.json"
 REPORT_FILE = "report.html"
 PICTURES_FOLDER = "pictures"
+PICTURES_INDEX, TIMELINE_INDEX = "index.json", "timeline.json"  # in that folder
 
 PROTOCOLS = ("paper", "online")
 VARIANTS = ("raw", "smoothed")

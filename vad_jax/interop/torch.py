@@ -70,6 +70,7 @@ def variables(
     found |= _fresh(config, method, shapes, found, dtype)
 
     leaves = []
+    _refuse([p for p, _ in named(shapes) if p not in found], "is in no table of tensors", config)
     for path, like in named(shapes):
         if found[path].shape != like.shape:
             raise DataError(

@@ -15,7 +15,7 @@ import jax
 from vad_jax.data.footage import Footage
 from vad_jax.learning import optim
 from vad_jax.learning.checkpoint import Checkpoints, check_origin
-from vad_jax.learning.stage_run import StageRun
+from vad_jax.learning.stage_run import StageRun, check_rows
 from vad_jax.types import IDLE, Method, Variables, last_stage
 
 log = logging.getLogger(__name__)
@@ -51,13 +51,8 @@ def train(
       DataError: no training video has a row.
     """
     if not method.stages:
-        checkpoints = Checkpoints(files.checkpoints(IDLE.name), keep=config.checkpoint.keep)
-        variables = init or _fresh(method, config)
-        if found := checkpoints.latest(variables, ()):
-            check_origin(checkpoints.folder, found[2], digest)
-            return found[0]
-        keep(method, config, variables, files, digest=digest, step=0)
-        return variables
+        check_rows(method.inputs, training, validation, "scoring")
+        return _untrained(method, config, init or _fresh(method, config), files, digest=digest)
     if init is None and (needed := method.stages[0].builds_on):
         log.warning(
             "Stage %s comes first and builds on %s: that stays as random as it begins. Give "
@@ -74,6 +69,16 @@ def train(
 
 def _fresh(method: Method, config) -> Variables:
     return jax.jit(method.init)(jax.random.key(config.seed))
+
+
+def _untrained(method: Method, config, variables: Variables, files: Any, *, digest: str):
+    """The variables of a method without stages as its checkpoint; those that are there stay."""
+    checkpoints = Checkpoints(files.checkpoints(IDLE.name), keep=config.checkpoint.keep)
+    if found := checkpoints.latest(variables, ()):
+        check_origin(checkpoints.folder, found[2], digest)
+        return found[0]
+    keep(method, config, variables, files, digest=digest, step=0)
+    return variables
 
 
 def adopt(
@@ -98,7 +103,8 @@ def adopt(
       CheckpointError: the workdir holds other checkpoints already.
     """
     if not method.stages:
-        keep(method, config, given, files, digest=digest, step=0)
+        check_rows(method.inputs, training, validation, "scoring")
+        return _untrained(method, config, given, files, digest=digest)
     for index, stage in enumerate(method.stages):
         run = StageRun(config, stage, index, training, validation, files, digest=digest)
         given = stage.finish(run.adopt(stage.begin(given)))

@@ -21,7 +21,16 @@ from vad_jax.data.footage import Footage
 from vad_jax.learning import mesh as meshes
 from vad_jax.learning import optim, recorder, statistics
 from vad_jax.learning.checkpoint import Checkpoints, check_origin
-from vad_jax.types import CheckpointError, DataError, Stage, Stopped, TrainingError, Variables
+from vad_jax.types import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    InputSpec,
+    Stage,
+    Stopped,
+    TrainingError,
+    Variables,
+)
 
 log = logging.getLogger(__name__)
 
@@ -78,38 +87,12 @@ class StageRun:
         self.kind = rows.kind(stage.inputs)
         self.mesh = meshes.make(self.settings.batch_size)
         self.key = jax.random.fold_in(jax.random.key(config.seed), index)
+        check_rows(stage.inputs, training, validation, f"stage {stage.name}")
         self.checkpoints = Checkpoints(files.checkpoints(stage.name), keep=config.checkpoint.keep)
-        self._check_rows()
         self.steps_per_epoch = len(self.epoch_batches(0)[0])
         epochs = self.settings.epochs
         self.steps = self.settings.steps if epochs is None else epochs * self.steps_per_epoch
         self.epochs = math.ceil(self.steps / self.steps_per_epoch)
-
-    def _check_rows(self):
-        spec, need = self.stage.inputs, self.kind.need(self.stage.inputs)
-        short, bare = (
-            [
-                f"{video.name} ({len(video)} frames)"
-                for i, video in enumerate(footage.videos)
-                if not self.kind.fits(spec, footage, i)
-            ]
-            for footage in (self.footage, self.held_out)
-        )
-        if len(short) == len(self.footage.videos):
-            raise DataError(
-                f"No training video has {need}: {', '.join(short)}. Give longer videos, "
-                "or a smaller input.stride."
-            )
-        if bare:
-            raise DataError(
-                f"data.validation: nothing can be measured by stage {self.stage.name} in "
-                f"{', '.join(bare)}: it needs {need}. Hold out longer videos."
-            )
-        if short:
-            log.warning(
-                "Stage %s: %d training videos are left out, each needs %s: %s",
-                self.stage.name, len(short), need, ", ".join(short),
-            )  # fmt: skip
 
     def epoch_batches(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """The rows of an epoch `[N, B, R]` and their mask `[N, B]`."""
@@ -141,6 +124,11 @@ class StageRun:
 
     def train(self, variables: Variables) -> Variables:
         """From the stage's first layout to its trained one, going on where a run was stopped."""
+        if self.stage.measure and "measured" not in variables["state"]:
+            raise ConfigError(
+                f"Stage {self.stage.name} measures, but there is no place for what it finds: "
+                '`init` has `state["measured"]`, name → `mean` and `std`, and `begin` keeps it.'
+            )
         transform = self._transform(variables)
         slots = jax.jit(transform.init)(variables["params"])
         found = self.checkpoints.latest(variables, slots)
@@ -307,6 +295,44 @@ class StageRun:
         return {**variables, "state": {**state, "measured": constants(state["measured"], found)}}
 
 
+def check_rows(spec: InputSpec, training: Footage, validation: Footage, who: str) -> None:
+    """Says which videos have no row.
+
+    Args:
+      spec: of the rows.
+      training, validation: footage; validation may be empty.
+      who: wants the rows, in words.
+
+    Raises:
+      DataError: no training video has one, or a held-out one has none.
+    """
+    kind = rows.kind(spec)
+    need = kind.need(spec)
+    short, bare = (
+        [
+            f"{video.name} ({len(video)} frames)"
+            for i, video in enumerate(footage.videos)
+            if not kind.fits(spec, footage, i)
+        ]
+        for footage in (training, validation)
+    )
+    if len(short) == len(training.videos):
+        raise DataError(
+            f"No training video has {need}: {', '.join(short)}. Give longer videos, "
+            "or a smaller input.stride."
+        )
+    if bare:
+        raise DataError(
+            f"data.validation: nothing can be measured by {who} in "
+            f"{', '.join(bare)}: it needs {need}. Hold out longer videos."
+        )
+    if short:
+        log.warning(
+            "%s: %d training videos are left out, each needs %s: %s",
+            who.capitalize(), len(short), need, ", ".join(short),
+        )  # fmt: skip
+
+
 def constants(places: Any, found: dict[str, dict[str, float]]) -> Any:
     """What a stage has measured, put where `init` left a place for it.
 
@@ -315,8 +341,14 @@ def constants(places: Any, found: dict[str, dict[str, float]]) -> Any:
       found: name → `summary`.
 
     Raises:
+      ConfigError: a name for which there is no place.
       TrainingError: a mean or deviation that is not finite.
     """
+    if unknown := sorted(found.keys() - places.keys()):
+        raise ConfigError(
+            f"A stage measured {', '.join(unknown)}, but `init` has places for "
+            f"{', '.join(sorted(places))} alone: give it one for each name."
+        )
     for name, row in found.items():
         if not np.isfinite([row["mean"], row["std"]]).all():
             raise TrainingError(

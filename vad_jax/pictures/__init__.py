@@ -12,6 +12,7 @@ import cv2
 
 from vad_jax.data.frames import Frames
 from vad_jax.detector import Detector
+from vad_jax.evaluation.score_files import PICTURES_INDEX
 from vad_jax.pictures import frames, grids, memory, thumbnails
 
 JPEG = [cv2.IMWRITE_JPEG_QUALITY, 88]
@@ -37,6 +38,6 @@ def draw(detector: Detector, videos: Sequence[Frames], scored: Any, folder: Path
             file = f"{entry['kind']}_{len(entries):02d}.{'png' if drawing else 'jpg'}"
             cv2.imwrite(str(folder / file), picture, [] if drawing else JPEG)
             entries.append({"file": file, **entry})
-    (folder / "index.json").write_text(json.dumps(entries, indent=1))
+    (folder / PICTURES_INDEX).write_text(json.dumps(entries, indent=1))
     thumbnails.keep(detector, videos, scored, entries, folder)
     return entries

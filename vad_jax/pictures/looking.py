@@ -41,7 +41,6 @@ def pictures_of(
     draw = _drawing(detector.method.pictures)
     for batch, reached in _batches(detector.method.inputs, videos, places):
         drawn = jax.device_get(draw(detector.variables, batch))
-        drawn = {"target": drawn.pop("target"), **drawn}  # jax sorts by name
         for row, offset in enumerate(reached):
             names = sorted(drawn, key=lambda name: name != "target")  # jit has sorted them
             yield {name: _one(drawn[name], row, offset) for name in names}
@@ -55,14 +54,16 @@ def maps_of(
     Arguments as `pictures_of`'s; each window is scored with the carry of a new stream.
     """
     method, variables = detector.method, detector.variables
-    start = jax.tree.map(lambda leaf: jnp.stack([leaf] * TOGETHER), method.start(variables))
-    score = compiled(method, maps=True, streams=True)
+    carried = method.carry_over != "none"  # then every window is a stream of its own
+    score, start = compiled(method, maps=True, streams=carried), method.start(variables)
+    if carried:
+        start = jax.tree.map(lambda leaf: jnp.stack([leaf] * TOGETHER), start)
     for batch, reached in _batches(method.inputs, videos, places):
-        alone = jax.tree.map(lambda leaf: leaf[:, None], batch)
-        _, scores = score(variables, start, alone)
+        given = jax.tree.map(lambda leaf: leaf[:, None], batch) if carried else batch
+        maps = jax.device_get(score(variables, start, given)[1].maps)
         for row, offset in enumerate(reached):
-            maps = scores.maps
-            yield None if maps is None else np.asarray(maps[row, 0, offset], np.float32)
+            own = (row, 0, offset) if carried else (row, offset)
+            yield None if maps is None else np.asarray(maps[own], np.float32)
 
 
 @functools.lru_cache(maxsize=4)

@@ -33,10 +33,8 @@ def vectors(
     """
     places = {label: _spread(scored, label) for label in _CLASSES}
     every = [place for of in places.values() for place in of]
-    if not every or not _some(next(pictures_of(detector, videos, every[:1]))):
-        return
-    drawn = list(pictures_of(detector, videos, every))
-    for name, first in _some(drawn[0]).items():
+    drawn = [_some(images) for images in pictures_of(detector, videos, every)]
+    for name, first in (drawn[0] if drawn else {}).items():
         clouds, begin = {}, 0
         for label, of in places.items():
             own = [images[name].image for images in drawn[begin : begin + len(of)]]

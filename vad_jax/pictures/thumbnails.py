@@ -17,6 +17,7 @@ import numpy as np
 from vad_jax.data.frames import Frames
 from vad_jax.detector import Detector
 from vad_jax.evaluation import boxes_at
+from vad_jax.evaluation.score_files import TIMELINE_INDEX
 from vad_jax.pictures.frames import byte_image, enlarged, of_rows
 from vad_jax.pictures.looking import maps_of
 from vad_jax.types import Picture
@@ -63,7 +64,7 @@ def keep(
         cv2.imwrite(str(folder / file), picture, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
         kept.append({"video": video, "frame": frame, "file": file, "boxes": boxes})
     about = {"most": MOST, "step": step, "height": HEIGHT, "high": high, "frames": kept}
-    (folder / "timeline.json").write_text(json.dumps(about))
+    (folder / TIMELINE_INDEX).write_text(json.dumps(about))
 
 
 def _chosen(scored, entries) -> tuple[list[tuple[int, int]], int]:

@@ -19,13 +19,12 @@ from vad_jax.data.frames import Frames
 from vad_jax.data.supports import Shots, choose
 from vad_jax.detector import Detector
 from vad_jax.evaluation import Scored
-from vad_jax.evaluation.score_files import plain
+from vad_jax.evaluation.score_files import PROTOCOLS, VARIANTS, plain
 from vad_jax.learning.adaptation import TOGETHER, adapted, support_batch
 from vad_jax.runs.adapting import check_rate
 from vad_jax.runs.describing import environment
 from vad_jax.runs.loading import load
 from vad_jax.runs.locking import locked
-from vad_jax.runs.scores import PROTOCOLS, VARIANTS
 from vad_jax.runs.testset import open_testset
 from vad_jax.runs.workdir import Workdir
 from vad_jax.scoring import score_videos
@@ -80,11 +79,11 @@ def evaluate_shots(
         tests = open_testset(detector.config, root=root, labels=labels)
         videos = tests.videos(detector)
         truth = tests.labels(videos)
-        number = detector.config.adapt.steps if steps is None else steps
+        taken = detector.config.adapt.steps if steps is None else steps
         rate = f"at the rate {learning_rate:g}" if learning_rate else None
         log.info(
             "%s: %d step(s) a video, %s, on its %s windows; each K compiles first, up to a minute "
-            "or two.", name, number, rate or detector.method.rule(detector.variables),
+            "or two.", name, taken, rate or detector.method.rule(detector.variables),
             "first" if support == "first" else "first normal",
         )  # fmt: skip
         total = sum(map(len, videos)) * len(shots)
@@ -95,7 +94,7 @@ def evaluate_shots(
                 truth.values,
                 shots,
                 support=support,
-                steps=number,
+                steps=taken,
                 learning_rate=learning_rate,
                 scenes=tests.dataset.scenes,
                 progress=bar.update,
@@ -105,7 +104,7 @@ def evaluate_shots(
             "losses": {str(k): v.tolist() for k, v in own.losses.items()},
             "options": {
                 "support": support,
-                "steps": number,
+                "steps": taken,
                 "learning_rate": learning_rate,
                 "data": tests.dataset.name,
                 "seed": detector.config.seed,
@@ -253,11 +252,11 @@ def _only(windows: VideoScores, first: np.ndarray) -> VideoScores:
 
 
 def _fused(detector, windows, labels) -> Scored:
+    fusion, statistics = detector.method.fusion, detector.statistics
     scores = {
-        f"{protocol}_{variant}": [
-            detector.fused(video, protocol=protocol, smoothed=variant == "smoothed")
-            for video in windows
-        ]
+        f"{protocol}_{variant}": evaluation.fuse(
+            fusion, windows, statistics, protocol, smoothed=variant == "smoothed"
+        )
         for protocol in PROTOCOLS
         for variant in VARIANTS
     }

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from vad_jax.datasets import Dataset, Published, Truth, truths
 from vad_jax.datasets.check import Row
 from vad_jax.datasets.names import is_junk, natural, shown
-from vad_jax.datasets.raw.published import by_name
+from vad_jax.datasets.raw.counts import by_name
 from vad_jax.evaluation import read_labels
 from vad_jax.evaluation.truth.agreement import compare
 from vad_jax.evaluation.truth.masks import MaskFacts, mask_facts, mask_place, no_masks

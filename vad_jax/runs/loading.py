@@ -10,7 +10,7 @@ import jax
 
 from vad_jax import create
 from vad_jax.detector import Detector
-from vad_jax.evaluation import mentioned
+from vad_jax.evaluation import check, mentioned
 from vad_jax.learning import checkpoint
 from vad_jax.runs import normal, workdir
 from vad_jax.runs.workdir import Workdir
@@ -32,6 +32,7 @@ def load(folder: str | Path) -> Detector:
     files = Workdir(Path(folder))
     config, data = workdir.read(files)
     method = create(config)
+    check(method.fusion)
     last = last_stage(method)
     shapes = jax.eval_shape(lambda key: last.begin(method.init(key)), jax.random.key(0))
     place = files.checkpoints(last.name)

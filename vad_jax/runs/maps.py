@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -46,9 +46,12 @@ class Maps:
 
         None for a method that draws none.
         """
-        written = self._videos.get(name)
-        if written is None:
+        if not self._videos:
             return None
+        written = self._videos.get(name)
+        if written is None:  # without a row
+            some = next(iter(self._videos.values()))
+            return partial(some.nothing, length)
         written.close()
         return partial(written.frames, length)
 
@@ -57,37 +60,44 @@ class _Written:
     """The file of one video. Rows come in order, so few frames are open at a time."""
 
     def __init__(self, path: Path, shape: tuple[int, int]):
-        self._path, self._shape, self._file = path, shape, path.open("wb")
+        self._path, self._shape = path, shape
         self._open: dict[int, tuple[np.ndarray, int]] = {}
         self._kept: list[int] = []  # frames in the file, rising
 
     def add(self, frames: np.ndarray, maps: np.ndarray) -> None:
         for row, images in zip(frames.tolist(), maps, strict=True):
-            for frame in sorted(frame for frame in self._open if frame < min(row)):
-                self._write(frame)
+            self._write(frame for frame in self._open if frame < min(row))
             for frame, image in zip(row, images, strict=True):
                 total, number = self._open.get(frame, (0, 0))
                 self._open[frame] = total + image, number + 1
 
-    def _write(self, frame: int) -> None:
-        total, number = self._open.pop(frame)
-        self._file.write((total / number).astype(np.float32).tobytes())
-        self._kept.append(frame)
+    def _write(self, frames: Iterable[int]) -> None:
+        """Means of frames that no row reaches any more; the file is open for this alone."""
+        ready = sorted(frames)
+        if ready:
+            with self._path.open("ab") as file:
+                for frame in ready:
+                    total, number = self._open.pop(frame)
+                    file.write((total / number).astype(np.float32).tobytes())
+            self._kept += ready
 
     def close(self) -> None:
-        for frame in sorted(self._open):
-            self._write(frame)
-        self._file.close()
+        self._write(self._open)
 
     def frames(self, length: int) -> Iterator[np.ndarray]:
         kept, size = set(self._kept), int(np.prod(self._shape))
-        none = np.full(self._shape, np.nan, np.float32)
         with self._path.open("rb") as file:
-            for frame in range(length):
+            for frame, none in enumerate(self.nothing(length)):
                 if frame in kept:
                     yield np.fromfile(file, np.float32, size).reshape(self._shape)
                 else:
                     yield none
+
+    def nothing(self, length: int) -> Iterator[np.ndarray]:
+        """The maps of a video without a row."""
+        none = np.full(self._shape, np.nan, np.float32)
+        for _ in range(length):
+            yield none
 
 
 def located_in(

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from vad_jax import evaluation
 from vad_jax.data.frames import Frames
 from vad_jax.data.grey import grey_frames
 from vad_jax.data.source import Source
 from vad_jax.datasets import Dataset, splits
-from vad_jax.types import InputSpec
+from vad_jax.types import DataError, InputSpec
+
+log = logging.getLogger(__name__)
 
 
 def mean_observer(dataset: Dataset, settings: Any) -> evaluation.MeanFrame:
@@ -36,8 +40,15 @@ def mean_frame(dataset: Dataset, settings: Any, spec: InputSpec) -> np.ndarray |
     lenient = settings.copy_and_resolve_references()
     lenient.on_bad_frame = "skip"  # training has named it
     observer = mean_observer(dataset, settings)
-    videos = splits.decoded(sources, lenient, spec, observers=(observer,), again=True)
-    return evaluation.mean_of([video.observed[observer.key] for video in videos])
+    try:
+        videos = splits.decoded(sources, lenient, spec, observers=(observer,), again=True)
+    except DataError as error:  # evaluation can do without it
+        log.warning("No control `distance to mean`: %s", error)
+        return None
+    mean = evaluation.mean_of(video.observed[observer.key] for video in videos)
+    if mean is None:
+        log.warning("Training frames have several sizes: no control `distance to mean`.")
+    return mean
 
 
 def observed_controls(
@@ -50,12 +61,23 @@ def observed_controls(
 
 def raw_controls(dataset: Dataset) -> dict[str, list[np.ndarray]]:
     """Every control of the raw test videos, for which no frame need be decoded otherwise."""
-    mean = evaluation.MeanFrame({})
-    normal = [source for source in dataset.training if source.name not in dataset.anomalous]
-    sums = [_watched(mean, source) for source in normal]
-    observer = evaluation.PixelControls(evaluation.mean_of(sums))
-    seen = [_watched(observer, source) for source in dataset.testing]
+    observer = evaluation.PixelControls(evaluation.mean_of(_sums(dataset)))
+    seen = [_watched(observer, source) for source in _shown(dataset.testing, "controls")]
     return evaluation.all_controls([len(video["mean intensity"]) for video in seen], seen)
+
+
+def _sums(dataset: Dataset) -> Iterator[dict[str, np.ndarray]]:
+    """Of the normal training videos that can be read."""
+    normal = [source for source in dataset.training if source.name not in dataset.anomalous]
+    for source in _shown(normal, "mean frame"):
+        try:
+            yield _watched(evaluation.MeanFrame(), source)
+        except DataError as error:
+            log.warning("Not in the mean frame: %s", error)
+
+
+def _shown(sources: Sequence[Source], what: str) -> Iterable[Source]:
+    return tqdm(sources, desc=what, unit="video", disable=None, leave=False)
 
 
 def _watched(observer: Any, source: Source) -> dict[str, np.ndarray]:

@@ -12,9 +12,8 @@ from vad_jax import config as configs
 from vad_jax import evaluation
 from vad_jax.detector import Detector
 from vad_jax.evaluation import Labels, Scored
-from vad_jax.types import VideoScores
-
-PROTOCOLS, VARIANTS = ("paper", "online"), ("raw", "smoothed")
+from vad_jax.evaluation.score_files import PROTOCOLS, VARIANTS
+from vad_jax.types import ConfigError, VideoScores
 
 
 def scored(
@@ -49,6 +48,12 @@ def scored(
                     result=result,
                     smoothed=variant == "smoothed",
                 )
+                if any(video.ndim > 1 for video in value):
+                    raise ConfigError(
+                        f"{detector.config.method} gives each frame a score for each of its "
+                        f'labels: let its fusion end with ("reduce", "max"), or name what else '
+                        f"makes one of them in the list {protocol}."
+                    )
                 value = [evaluation.backwards(video) for video in value] if all_frames else value
                 if result == fusion.default:
                     scores[f"{protocol}_{variant}"] = value

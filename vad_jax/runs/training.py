@@ -41,7 +41,6 @@ def train(config, workdir: str | Path) -> dict[str, Any] | None:
     """
     config, files = configs.complete(config), Workdir(Path(workdir))
     method = create(config)
-    check(method.fusion)
     dataset, training, validation = footage(config, method)
     init = _started(method, config) if config.init_from else None
     with locked(files.folder), until_signal() as stop:
@@ -74,6 +73,7 @@ def footage(config, method: Method) -> tuple[Dataset, list[Frames], list[Frames]
       ConfigError: stages that want other frames than scoring does; or as `splits.training`.
       DataError: as `splits.training`.
     """
+    check(method.fusion)
     for stage in method.stages:
         if _frame(stage.inputs) != _frame(method.inputs):
             raise ConfigError(

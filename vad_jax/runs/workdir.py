@@ -26,6 +26,11 @@ from vad_jax.types import CheckpointError
 VERSION = 1  # of a run's files; a newer release that writes others counts up
 
 
+def _file(name: str) -> Any:
+    """The property that is a file of a folder."""
+    return property(lambda self: self.folder / name, doc=f"`{name}` of the run.")
+
+
 @dataclass(frozen=True)
 class Workdir:
     """The files of a run, or of scores from elsewhere, by their names.
@@ -40,19 +45,19 @@ class Workdir:
         return str(self.folder)
 
     # What training writes.
-    config = property(lambda self: self.folder / "config.json")
-    data = property(lambda self: self.folder / "data.json")
-    environment = property(lambda self: self.folder / "environment.json")
-    log = property(lambda self: self.folder / "metrics.jsonl")
-    normal = property(lambda self: self.folder / "normal.npz")
-    normal_windows = property(lambda self: self.folder / "normal_windows.npz")
+    config = _file("config.json")
+    data = _file("data.json")
+    environment = _file("environment.json")
+    log = _file("metrics.jsonl")
+    normal = _file("normal.npz")
+    normal_windows = _file("normal_windows.npz")
     # What evaluation writes.
-    scores = property(lambda self: self.folder / SCORES_FILE)
-    controls = property(lambda self: self.folder / CONTROLS_FILE)
-    metrics = property(lambda self: self.folder / METRICS_FILE)
-    report = property(lambda self: self.folder / REPORT_FILE)
-    comparison = property(lambda self: self.folder / "comparison.html")
-    pictures = property(lambda self: self.folder / PICTURES_FOLDER)
+    scores = _file(SCORES_FILE)
+    controls = _file(CONTROLS_FILE)
+    metrics = _file(METRICS_FILE)
+    report = _file(REPORT_FILE)
+    comparison = _file("comparison.html")
+    pictures = _file(PICTURES_FOLDER)
 
     def checkpoints(self, stage: str) -> Path:
         """The folder of a stage's checkpoints."""
@@ -192,6 +197,12 @@ def _same_run(workdir: Workdir, config, data: dict[str, Any]) -> None:
     differences = [line for line in differences if not _longer(line, config, stored)]
     if seen["identity"] != data["identity"]:
         differences.append("data: other videos, lengths or bytes than those of the run")
+        taken, then = config.data.videos, stored.data.videos
+        if taken != then:
+            differences.append(
+                f"data.videos: {taken!r} here, {then!r} there: --config.data.videos={then} takes "
+                "the training videos of that run"
+            )
     if differences:
         raise CheckpointError(
             f"{workdir} holds a run of another config:\n  "

@@ -12,8 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vad_jax.data import packing
-from vad_jax.scoring.stream import compiled, cutter
+from vad_jax.scoring.stream import compiled, streamed
 from vad_jax.types import Method, Scores, Variables
 
 
@@ -31,6 +30,7 @@ class Slots:
         self, method: Method, variables: Variables, number: int, *, rows: int, maps: bool = False
     ):
         self._spec, self._variables, self._rows = method.inputs, variables, rows
+        self._kind = streamed(method.inputs)
         self._score = compiled(method, maps=maps, streams=True)
         self._start = method.start(variables)
         self._carries = jax.tree.map(lambda leaf: jnp.stack([leaf] * number), self._start)
@@ -39,7 +39,7 @@ class Slots:
 
     def begin(self, slot: int) -> None:
         """Lets a new stream into a slot."""
-        self._cutters[slot], self._waiting[slot] = cutter(self._spec), []
+        self._cutters[slot], self._waiting[slot] = self._kind.cutter(self._spec), []
         self._carries = jax.tree.map(
             lambda all, new: all.at[slot].set(new), self._carries, self._start
         )
@@ -65,8 +65,8 @@ class Slots:
         """
         packed, owners = [], {}
         for slot, waiting in enumerate(self._waiting):
-            now, self._waiting[slot] = packing.taken(self._spec, waiting, self._rows)
-            packed.append(packing.packed(self._spec, now, self._rows))
+            now, self._waiting[slot] = self._kind.taken(self._spec, waiting, self._rows)
+            packed.append(self._kind.packed(self._spec, now, self._rows))
             if now:
                 owners[slot] = np.array([first for first, _ in now], np.int32)
         if not owners:

@@ -13,8 +13,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from vad_jax.data import packing, rows
-from vad_jax.types import InputSpec, Method, Scores, Variables
+from vad_jax.data import rows
+from vad_jax.types import ConfigError, InputSpec, Method, Scores, Variables
 
 TOGETHER = 16  # rows at a time where there is no carry
 
@@ -41,7 +41,8 @@ class Stream:
         self.method, self._score = method, compiled(method, maps=maps)
         self._variables, self._spec, self._rows = variables, method.inputs, rows
         self.carry = method.start(variables) if carry is None else carry
-        self._cutter, self._waiting = cutter(method.inputs), []
+        self._kind = streamed(method.inputs)
+        self._cutter, self._waiting = self._kind.cutter(method.inputs), []
 
     @property
     def horizon(self) -> int:
@@ -58,6 +59,13 @@ class Stream:
         self._waiting += self._cutter.push(frame)
         return list(self._batches(flush=False))
 
+    def nothing(self) -> tuple[np.ndarray, Scores]:
+        """A batch without a row, which shows what parts there are and of which shape."""
+        batch = self._kind.packed(self._spec, [], self._rows)
+        _, scores = jax.eval_shape(self._score, self._variables, self.carry, batch)
+        empty = jax.tree.map(lambda leaf: np.empty((0, *leaf.shape[1:]), leaf.dtype), scores)
+        return np.empty(0, np.int32), empty
+
     def flush(self) -> list[tuple[np.ndarray, Scores]]:
         """Ends the stream: what waits is scored, and the window aligned with the end, if any."""
         self._waiting += self._cutter.flush()
@@ -65,15 +73,21 @@ class Stream:
 
     def _batches(self, *, flush: bool) -> Iterator[tuple[np.ndarray, Scores]]:
         while len(self._waiting) >= self._rows or (flush and self._waiting):
-            now, self._waiting = packing.taken(self._spec, self._waiting, self._rows)
-            batch = packing.packed(self._spec, now, self._rows)
+            now, self._waiting = self._kind.taken(self._spec, self._waiting, self._rows)
+            batch = self._kind.packed(self._spec, now, self._rows)
             self.carry, scores = self._score(self._variables, self.carry, batch)
             yield batch["frame"][: len(now)], scores
 
 
-def cutter(spec: InputSpec) -> Any:
-    """What makes the rows of a spec from a stream of frames (`data/cutting.py`)."""
-    return rows.kind(spec).cutter(spec)
+def streamed(spec: InputSpec) -> rows.Rows:
+    """The functions of a spec's rows. Raises ConfigError for rows that no stream has."""
+    kind = rows.kind(spec)
+    if kind.cutter is None:
+        raise ConfigError(
+            f"Rows that are {type(spec.row).__name__} come from whole videos alone: a method is "
+            "scored on rows that a stream has, windows say."
+        )
+    return kind
 
 
 def at_once(method: Method) -> int:
@@ -90,8 +104,10 @@ def compiled(
     With `streams` carry and batch have a first axis more: streams side by side.
     """
 
+    gathered = streamed(method.inputs).gathered
+
     def score(variables, carry, batch):
-        carry, scores = method.score(variables, carry, packing.gathered(batch))
+        carry, scores = method.score(variables, carry, gathered(batch))
         return carry, scores if maps else scores._replace(maps=None)
 
     return jax.jit(jax.vmap(score, in_axes=(None, 0, 0)) if streams else score)

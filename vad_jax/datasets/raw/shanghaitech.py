@@ -8,8 +8,8 @@ from vad_jax.data.source import Source
 from vad_jax.datasets.dataset import Dataset
 from vad_jax.datasets.folder import check_root, given_labels
 from vad_jax.datasets.names import inside
+from vad_jax.datasets.raw.counts import Part, Published, differences
 from vad_jax.datasets.raw.places import PARTS, first_of, located
-from vad_jax.datasets.raw.published import Part, Published, differences
 from vad_jax.datasets.raw.shanghaitech_counts import ANOMALOUS, FRAMES
 from vad_jax.datasets.walk import Walk
 from vad_jax.types import DataError

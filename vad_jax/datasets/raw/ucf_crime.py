@@ -13,11 +13,11 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from vad_jax.data.source import Source
+from vad_jax.datasets.annotated import ANNOTATIONS
 from vad_jax.datasets.dataset import Dataset
-from vad_jax.datasets.events import ANNOTATIONS
 from vad_jax.datasets.folder import check_root, given_labels
 from vad_jax.datasets.names import inside, shown
-from vad_jax.datasets.raw.published import Part, Published
+from vad_jax.datasets.raw.counts import Part, Published
 from vad_jax.datasets.walk import VIDEOS, Walk
 from vad_jax.types import DataError
 

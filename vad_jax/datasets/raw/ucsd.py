@@ -7,8 +7,8 @@ from pathlib import Path
 from vad_jax.datasets.dataset import Dataset
 from vad_jax.datasets.folder import check_root, given_labels
 from vad_jax.datasets.names import inside
+from vad_jax.datasets.raw.counts import Part, Published, differences, numbered
 from vad_jax.datasets.raw.places import PARTS, first_of, located
-from vad_jax.datasets.raw.published import Part, Published, differences, numbered
 from vad_jax.datasets.walk import Walk
 from vad_jax.types import DataError
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vad_jax.datasets.synthetic.drawing import draw
+from vad_jax.datasets.synthetic.rendering import draw
 from vad_jax.datasets.synthetic.scene import make_scene
 from vad_jax.datasets.synthetic.things import anomaly, traffic
 

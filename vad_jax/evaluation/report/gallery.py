@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from vad_jax.evaluation.score_files import Scored
+from vad_jax.evaluation.score_files import PICTURES_INDEX, TIMELINE_INDEX, Scored
 from vad_jax.types import DataError
 
 MEDIA = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
@@ -31,7 +31,7 @@ def cards(folder: Path) -> list[dict[str, Any]]:
     Raises:
       DataError: an index of another form, or a picture that is missing or outside the folder.
     """
-    index = folder / "index.json"
+    index = folder / PICTURES_INDEX
     if not index.is_file():
         return []
     try:
@@ -53,7 +53,7 @@ def cards(folder: Path) -> list[dict[str, Any]]:
 
 
 def _card(folder, entry):
-    source = _source(folder, folder / "index.json", entry["file"])
+    source = _source(folder, folder / PICTURES_INDEX, entry["file"])
     card = {"source": source, "caption": entry.get("caption", "")}
     if "title" in entry:
         return {**card, "title": entry["title"], "place": "", "about": ""}
@@ -78,7 +78,7 @@ def clicks(folder: Path, scored: Scored) -> dict[str, Any] | None:
     Raises:
       DataError: as `cards`.
     """
-    index = folder / "timeline.json"
+    index = folder / TIMELINE_INDEX
     if not index.is_file():
         return None
     try:

@@ -15,8 +15,7 @@ from vad_jax.atomic import sha256, whole
 from vad_jax.evaluation.compare_runs import Table
 from vad_jax.evaluation.controls import best_control
 from vad_jax.evaluation.printed_figures import published_auc
-from vad_jax.evaluation.report import alarms, bars, curves, timeline
-from vad_jax.evaluation.report import gallery as pictures
+from vad_jax.evaluation.report import alarms, bars, curves, gallery, timeline
 from vad_jax.evaluation.score_files import (
     CONTROLS_FILE,
     METRICS_FILE,
@@ -39,7 +38,7 @@ def render(workdir: str | Path) -> Path:
 
     Args:
       workdir: holds `scores.npz` and `metrics.json`, and perhaps `pictures/` with `index.json`
-        (`pictures.cards`) and `timeline.json` (`pictures.clicks`).
+        (`gallery.cards`) and `timeline.json` (`gallery.clicks`).
 
     Returns:
       The path of the page.
@@ -51,7 +50,7 @@ def render(workdir: str | Path) -> Path:
     scored, metrics = read_scores(workdir / SCORES_FILE), read_metrics(workdir / METRICS_FILE)
     scored = read_controls(workdir / CONTROLS_FILE, scored)
     drawn = bars.of({"": metrics})
-    clicks = pictures.clicks(workdir / PICTURES_FOLDER, scored)
+    clicks = gallery.clicks(workdir / PICTURES_FOLDER, scored)
     script = (PLACE / "page.js").read_text(encoding="utf-8")
     page = template("run_page.html").render(
         name=scored.meta.get("method", workdir.resolve().name),
@@ -69,7 +68,7 @@ def render(workdir: str | Path) -> Path:
         clicks=clicks,
         script=script,
         script_hash=_policy(script) if clicks else "none",
-        pictures=pictures.cards(workdir / PICTURES_FOLDER),
+        pictures=gallery.cards(workdir / PICTURES_FOLDER),
         videos=[_video(video, shown(metrics)) for video in metrics["per_video"]],
         run=_rows(metrics["run"]),
         hashes={name: sha256(workdir / name) for name in (SCORES_FILE, METRICS_FILE)},
