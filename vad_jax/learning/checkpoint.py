@@ -9,9 +9,11 @@ The slots are kept by path, so that a file does not depend on Optax's class name
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -215,10 +217,20 @@ def _forget(folder: Path, step: int) -> None:
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
+    if not path.is_dir() or path.is_symlink():
         path.unlink(missing_ok=True)
+        return
+    for wait in (0.1, 0.5, 2.0):  # threads of a save that failed may still be writing
+        try:
+            shutil.rmtree(path)
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.ENOENT):
+                raise
+            if not path.exists():
+                return
+            time.sleep(wait)
+    shutil.rmtree(path)
 
 
 def _items(kind, variables: Variables, slots: Any, *, position) -> ocp.args.Composite:
