@@ -74,7 +74,9 @@ def test_lost_frames_and_tails_are_those_of_the_file(assign, tail, lost):
     method = toy(spec(step=4, tail=tail), assign=assign)
     clip = Clip("a", 37, lost=lost)
     if len(lost) == 27:
-        with pytest.raises(DataError, match="37 frames, 27 of them lost, a window needs 16 whole ones"):
+        with pytest.raises(
+            DataError, match="37 frames, 27 of them lost, a window needs 16 whole ones"
+        ):
             detector(method).score(clip.stream())
         assert streamed(detector(method), clip) == {}
     else:
