@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -124,7 +125,32 @@ def located_in(
     return evaluation.localisation(mapped, threshold=threshold)
 
 
-def _masks(dataset, video) -> Callable[[], Iterator[np.ndarray]] | None:
+def _masks(dataset: Dataset, video: Frames) -> Callable[[], Iterator[np.ndarray]] | None:
+    """What gives a video's masks anew at each call; None where it has none."""
     if evaluation.mask_place(dataset.masks, video.name) is None:
         return None
-    return partial(evaluation.read_masks, dataset.masks, video.name, len(video))
+    return _ReadOnce(partial(evaluation.read_masks, dataset.masks, video.name, len(video)))
+
+
+class _ReadOnce:
+    """The masks of a video, read from their files the first time and kept packed for the next.
+
+    Decoded four times over they took a third of an evaluation of UCSD Ped2. Mostly zeros, they pack
+    to a hundredth of their size.
+    """
+
+    def __init__(self, read: Callable[[], Iterator[np.ndarray]]):
+        self._read = read
+        self._kept: list[tuple[bytes, np.dtype, tuple[int, ...]]] | None = None
+
+    def __call__(self) -> Iterator[np.ndarray]:
+        if self._kept is not None:
+            for packed, dtype, shape in self._kept:
+                yield np.frombuffer(zlib.decompress(packed), dtype).reshape(shape)
+            return
+        kept = []
+        for mask in self._read():
+            mask = np.asarray(mask)
+            kept.append((zlib.compress(mask.tobytes(), 1), mask.dtype, mask.shape))
+            yield mask
+        self._kept = kept
