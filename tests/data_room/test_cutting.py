@@ -6,23 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.windows import FIVE, specs
 
 from vad_jax.data.cutting import NEVER, WindowCutter
 from vad_jax.data.rows import kind
 from vad_jax.data.spans import frame_indices, starts
-from vad_jax.types import EpisodeSpec, InputSpec
+from vad_jax.types import EpisodeSpec
 
-FIVE = InputSpec(
-    frames=5, sees=(0, 1, 2, 3), target=4, scored=(4,), height=1, width=1, channels=1, colour="grey"
-)
-specs = st.builds(
-    lambda **changes: dataclasses.replace(FIVE, **changes),
-    frames=st.integers(1, 6),
-    stride=st.integers(1, 3),
-    step=st.integers(1, 9),
-    lead=st.integers(0, 2),
-    tail=st.sampled_from(["drop", "align"]),
-)
 lost = st.sets(st.integers(0, 39), max_size=5)
 
 
