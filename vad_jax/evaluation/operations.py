@@ -164,12 +164,8 @@ def _stacked(series, names):
 
 
 def _reduce(values, how, *, behind):
-    """Rows to frames; of what is of frames already, the labels to one."""
+    """Rows to frames; what is of frames already stays."""
     if values.rows is None:
-        values.now = {
-            name: [_strangest_label(video) for video in videos]
-            for name, videos in values.now.items()
-        }
         return
     window = behind[0][1] if behind and behind[0][0] == "filter" else (1, 1, 1)
     later = [sources(taken, parts) for _, _, taken, *parts in _combines(behind)]
@@ -184,12 +180,6 @@ def _reduce(values, how, *, behind):
             for video, rows, length in own
         ]
     values.now, values.rows = reduced, None
-
-
-def _strangest_label(video):
-    if video.ndim == 1 or not video.shape[1]:
-        return video
-    return np.fmax.reduce(video, axis=1)
 
 
 def _combines(operations):

@@ -50,9 +50,9 @@ def scored(
                 )
                 if any(video.ndim > 1 for video in value):
                     raise ConfigError(
-                        f"{detector.config.method} gives each frame a score for each of its "
-                        f'labels: let its fusion end with ("reduce", "max"), or name what else '
-                        f"makes one of them in the list {protocol}."
+                        f"{detector.config.method} gives a frame a score for each of its labels; "
+                        "figures of frames need one score each. `vad_jax.load(workdir).score` "
+                        "gives them all."
                     )
                 value = [evaluation.backwards(video) for video in value] if all_frames else value
                 if result == fusion.default:
