@@ -10,7 +10,8 @@ from vad_jax.data.child import Child, Silent
 
 ECHO = """
 import json, sys, time
-from vad_jax.data.child import limit_memory, serve
+from vad_jax.data import limits
+from vad_jax.data.child import serve
 
 def answer(request, send):
     print("what a library prints is no message")
@@ -19,7 +20,7 @@ def answer(request, send):
     if "exit" in request:
         sys.exit(request["exit"])
     if "memory" in request:
-        limit_memory(request["memory"])
+        limits.memory(request["memory"])
         try:
             bytearray(2 * request["memory"])
         except MemoryError:

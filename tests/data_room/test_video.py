@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vad_jax.data.decoder import frame_rate, iterate
-from vad_jax.data.video import MAX_PIXELS, read_image, size_of
+from vad_jax.data.video import MAX_PIXELS, read_image
 from vad_jax.datasets.folder import Source
 from vad_jax.types import DataError
 
@@ -39,10 +39,6 @@ def test_a_picture_is_what_opencv_reads(path):
     np.testing.assert_array_equal(read_image(path, colour="bgr"), colour)
     np.testing.assert_array_equal(read_image(path, colour="rgb"), colour[..., ::-1])
     np.testing.assert_array_equal(read_image(path, colour="grey"), grey[..., None])
-
-
-def test_the_size_comes_from_the_header(path):
-    assert size_of(path) == (24, 32)
 
 
 def test_resizing_is_bilinear_and_left_out_at_the_own_size(path):

@@ -1,7 +1,9 @@
-"""Video files as the field meets them, made from what OpenCV writes."""
+"""Video files as the field meets them, made from what OpenCV or FFmpeg's libraries write."""
 
 import struct
+from fractions import Fraction
 
+import av
 import cv2
 import numpy as np
 
@@ -19,6 +21,21 @@ def write(path, *, frames=12, size=(32, 48), fps=10.0, code=None, pixels=None):
         frame[4:12, 2 * number % (width - 8) :][:, :8] = 255
         writer.write(frame if pixels is None else pixels[number])
     writer.release()
+    return path
+
+
+def coded(path, *, times, codec="mpeg4", kind="yuv420p", size=(32, 48)):
+    """A film of a brightening ground whose frames have these times, milliseconds."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=10)
+        stream.height, stream.width, stream.pix_fmt = *size, kind
+        stream.time_base = stream.codec_context.time_base = Fraction(1, 10)
+        for number, time in enumerate(times):
+            pixels = np.full((*size, 3), 20 + 3 * number, np.uint8)
+            frame = av.VideoFrame.from_ndarray(pixels, format="bgr24")
+            frame.pts, frame.time_base = time, Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
     return path
 
 

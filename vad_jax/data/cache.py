@@ -20,6 +20,8 @@ from pathlib import Path
 import numpy as np
 
 from vad_jax import atomic
+from vad_jax.data import limits
+from vad_jax.data.mapped import MappedFrames
 from vad_jax.data.observing import Result
 
 log = logging.getLogger(__name__)
@@ -57,17 +59,22 @@ def write_about(entry: Path, about: dict) -> None:
     (entry / "about.json").write_text(json.dumps(about))
 
 
-def read_entry(entry: Path, name: str) -> tuple[np.ndarray, dict] | None:
+def read_entry(entry: Path, name: str) -> tuple[MappedFrames, dict] | None:
     """The frames of an entry, memory-mapped, and what is known of them.
 
     None where there is no entry; a damaged one is removed, with a warning that names the video.
+
+    Raises:
+      DataError: too many files are open.
+      OSError: the entry cannot be read; that does not make it damaged.
     """
     if not entry.is_dir():
         return None
     try:
-        about = json.loads((entry / "about.json").read_text())
-        array = np.load(entry / "frames.npy", mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        with limits.of_open_files():
+            about = json.loads((entry / "about.json").read_text())
+        array = MappedFrames(entry / "frames.npy")
+    except (FileNotFoundError, ValueError, EOFError) as error:
         log.warning("Decoding %s again: its cache is damaged (%s).", name, error)
         shutil.rmtree(entry)
         return None
@@ -86,9 +93,9 @@ def read_observed(entry: Path, rule: str, name: str) -> Result | None:
     if not path.is_file():
         return None
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with limits.of_open_files(), np.load(path, allow_pickle=False) as file:
             return {part: file[part] for part in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
         log.warning("Observing %s again: what was kept is damaged (%s).", name, error)
         return None
 

@@ -19,6 +19,9 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
+from vad_jax.data import limits
+from vad_jax.types import DataError
+
 _HEADER = struct.Struct("<cq")  # kind, bytes that follow
 _PIPE_BYTES = 1 << 20
 
@@ -37,22 +40,31 @@ class Child:
       most_bytes: of a message; a longer one is not believed.
       environment: variables beside ours.
 
+    Raises:
+      DataError: too many files are open, or a system without such pipes.
+
     Attributes:
       pid: of the process.
     """
 
     def __init__(self, module: str, *, most_bytes: int, environment: Mapping[str, str]):
+        if not hasattr(os, "readv"):
+            raise DataError(
+                "Pictures and films are read by a process of their own, which needs Linux or "
+                "macOS. On Windows use the Windows Subsystem for Linux (WSL)."
+            )
         self._owner, self._most_bytes = os.getpid(), most_bytes
-        self._complaints = tempfile.TemporaryFile()  # noqa: SIM115
-        path = os.pathsep.join(filter(None, sys.path))
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", module, str(self._owner)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._complaints,
-            env=os.environ | {"PYTHONPATH": path} | environment,
-            start_new_session=True,  # Ctrl-C is for the parent
-        )
+        with limits.of_open_files():
+            self._complaints = tempfile.TemporaryFile()  # noqa: SIM115
+            path = os.pathsep.join(filter(None, sys.path))
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", module, str(self._owner)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._complaints,
+                env=os.environ | {"PYTHONPATH": path} | environment,
+                start_new_session=True,  # Ctrl-C is for the parent
+            )
         self.pid = self._process.pid
         self._out = self._process.stdout.fileno()
         _widen(self._out)
@@ -140,15 +152,6 @@ def serve(answer: Callable[[dict, Send], None]) -> None:
             return
 
 
-def limit_memory(size: int) -> None:
-    """Lets this process take so many bytes of address space and no more."""
-    import resource
-
-    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-    size = size if hard == resource.RLIM_INFINITY else min(size, hard)
-    resource.setrlimit(resource.RLIMIT_AS, (size, hard))
-
-
 def _end_with(parent: int) -> None:
     """Ends this process soon after its parent is gone, whatever a library is doing."""
     while os.getppid() == parent:
@@ -162,5 +165,5 @@ def _widen(pipe: int) -> None:
         import fcntl
 
         fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-    except (AttributeError, OSError):
+    except (ImportError, AttributeError, OSError):
         pass

@@ -18,10 +18,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vad_jax.data import video
-from vad_jax.data.child import Child, Send, Silent, limit_memory, serve
+from vad_jax.data import limits, reading
+from vad_jax.data.child import Child, Send, Silent, serve
+from vad_jax.data.levels import Levels, check_levels
 from vad_jax.data.source import Source
-from vad_jax.data.video import MAX_PIXELS, Colour, Unreadable, pictures, resized
+from vad_jax.data.video import MAX_PIXELS, Colour, Unreadable, resized
 from vad_jax.types import DataError
 
 log = logging.getLogger(__name__)
@@ -33,13 +34,7 @@ MAX_FRAMES = 10_000_000  # four days at 30 a second
 _FRAME = struct.Struct("<dIIIII")  # seconds (NaN: none), H W C, source height and width
 _ENDINGS = {"error": (str, type(None)), "note": (str, type(None)), "unreadable": (bool,)}
 _CV_NO_MEMORY = -4  # OpenCV's code
-# A playlist, a list of files or an address inside a file opens nothing else.
-ONLY_FILES = "protocol_whitelist;file|format_whitelist;" + ",".join(
-    ("mov", "matroska", "webm", "avi", "mpeg", "mpegvideo", "mpegts", "flv", "asf", "h264", "hevc")
-)
-_QUIET = {
-    "OPENCV_FFMPEG_CAPTURE_OPTIONS": ONLY_FILES,
-    "OPENCV_FFMPEG_LOGLEVEL": "-8",
+_CALM = {
     "OPENCV_LOG_LEVEL": "SILENT",
     "OPENBLAS_NUM_THREADS": "1",  # each thread takes address space
 }
@@ -66,6 +61,7 @@ class Decoded:
       source: the video.
       colour: order of the channels.
       size: (height, width) to resize to, or None for the video's own.
+      levels: of pictures with more than 8 bits a value, those that become 0 and 255.
       silence_seconds: after so long without a frame the video is given up; and after waiting for
         it ten minutes in all, and ten seconds for each megabyte of its files.
       memory_bytes: address space of the process that decodes.
@@ -74,7 +70,7 @@ class Decoded:
     dies or falls silent, DataError for a playlist or frames of two sizes.
 
     Attributes:
-      note: after the last frame: what is amiss with the video's length, or None.
+      note: after the last frame: that the film is cut off or damaged and how this shows, or None.
     """
 
     def __init__(
@@ -83,12 +79,15 @@ class Decoded:
         *,
         colour: Colour,
         size: tuple[int, int] | None = None,
+        levels: Levels | None = None,
         silence_seconds: float = SILENCE_SECONDS,
         memory_bytes: int = MEMORY_BYTES,
     ):
+        check_levels(levels)
         self.source, self.note = source, None
         self._silence = silence_seconds
-        self._request = _request(source, memory_bytes) | {"colour": colour, "size": size}
+        wanted = {"colour": colour, "size": size, "levels": levels}
+        self._request = _request(source, memory_bytes) | wanted
 
     def __iter__(self) -> Iterator[Picture | DataError]:
         for kind, body in _answers(self.source, self._request, self._silence):
@@ -103,14 +102,21 @@ class Decoded:
 
 
 def iterate(
-    source: Source, *, height: int, width: int, colour: Colour, frames: int | None = None
+    source: Source,
+    *,
+    height: int,
+    width: int,
+    colour: Colour,
+    levels: Levels | None = None,
+    frames: int | None = None,
 ) -> Iterator[np.ndarray]:
     """The frames of a video in order, uint8 `[height, width, C]`; the first `frames` of them.
 
     Raises:
       DataError: a frame or a video that cannot be read, with its position, path and bytes.
     """
-    for number, picture in enumerate(Decoded(source, colour=colour, size=(height, width))):
+    decoded = Decoded(source, colour=colour, size=(height, width), levels=levels)
+    for number, picture in enumerate(decoded):
         if number == frames:
             return
         if isinstance(picture, DataError):
@@ -189,7 +195,7 @@ def _take() -> Child:
         try:
             child = _idle.pop()
         except IndexError:
-            return Child("vad_jax.data.decoder", most_bytes=4 * MAX_PIXELS, environment=_QUIET)
+            return Child("vad_jax.data.decoder", most_bytes=4 * MAX_PIXELS, environment=_CALM)
         if child.ready():
             return child
         child.end()
@@ -238,9 +244,11 @@ def _answer(request: dict, send: Send) -> None:
     """Sends the frames of one video and how it ended, or what its file says of itself."""
     said = {"error": None, "unreadable": False, "note": None, "stated": None}
     try:
-        limit_memory(request["memory"])
+        limits.memory(request["memory"])
         if request["only_stated"]:
-            said["stated"] = video.stated(request["file"])
+            from vad_jax.data import film  # PyAV is needed in the child alone
+
+            said["stated"] = film.stated(request["file"])
         else:
             said["note"] = _send_all(send, request)
     except DataError as error:
@@ -264,7 +272,7 @@ def _send_all(send: Send, request: dict) -> str | None:
         images and tuple(Path(path) for path in images),
         file and Path(file),
     )
-    frames = pictures(source, colour=request["colour"])
+    frames = reading.frames(source, colour=request["colour"], levels=request["levels"])
     while True:
         try:
             frame = next(frames)

@@ -16,6 +16,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
@@ -23,6 +24,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from vad_jax.data import limits
 from vad_jax.data.cache import (
     Observed,
     new_entry,
@@ -34,6 +36,8 @@ from vad_jax.data.cache import (
 )
 from vad_jax.data.decoder import Decoded
 from vad_jax.data.growing import GrowingFrames
+from vad_jax.data.levels import Levels, check_levels
+from vad_jax.data.mapped import MappedFrames
 from vad_jax.data.observing import Observer, Result, Watching
 from vad_jax.data.source import Source
 from vad_jax.data.video import Colour, Unreadable, resized
@@ -42,7 +46,7 @@ from vad_jax.types import ConfigError, DataError
 log = logging.getLogger(__name__)
 
 REMEDY = "Replace the file, or set data.on_bad_frame=skip to leave such frames and videos out."
-FORMAT = 1  # of a cache entry; part of its key
+FORMAT = 2  # of a cache entry; part of its key
 THREADS = 4  # each waits for a decoder of its own
 
 
@@ -52,7 +56,7 @@ class Frames:
 
     Attributes:
       name: of the video.
-      array: uint8 `[F, H, W, c]`, memory-mapped; c is 1 where all channels are equal.
+      array: uint8 `[F, H, W, c]`, mapped while it is read; c is 1 where all channels are equal.
       broken: positions that no window may touch: what could not be read, where the array holds
         zeros, and what training leaves out.
       source_size: (height, width) of the raw frames.
@@ -62,7 +66,7 @@ class Frames:
     """
 
     name: str
-    array: np.ndarray
+    array: np.ndarray | MappedFrames
     broken: tuple[int, ...]
     source_size: tuple[int, int]
     channels: int
@@ -101,6 +105,7 @@ def decode(
     cache: str | Path,
     on_bad_frame: Literal["error", "skip"] = "error",
     observers: Sequence[Observer] = (),
+    levels: Levels | None = None,
     progress: bool = True,
     again: bool = False,
 ) -> list[Frames]:
@@ -117,19 +122,22 @@ def decode(
         readable frame is then left out of the result.
       observers: see the raw frames as they are decoded; what they saw is kept beside the frames.
         Of a video that was decoded without one of them the raw frames are read once more.
+      levels: of pictures with more than 8 bits a value, those that become 0 and 255: the range of
+        the whole set. Such pictures are refused without it.
       progress: whether a bar is shown.
       again: whether what cannot be read has been named already, and is not named once more.
 
     Raises:
-      DataError: a frame or video that cannot be read, two sizes of frames, nothing readable, or
-        no room in the cache.
-      ConfigError: channels that the colour does not have.
+      DataError: a frame or video that cannot be read, two sizes of frames, nothing readable, no
+        room in the cache, or too many open files.
+      ConfigError: channels that the colour does not have, or levels that are no range.
     """
     if channels != 3 and colour != "grey":
         raise ConfigError(f"colour={colour} has 3 channels, not {channels} (input.channels).")
     if on_bad_frame not in ("error", "skip"):
         raise ConfigError(f"data.on_bad_frame is error or skip, not {on_bad_frame!r}.")
-    store = Store(Path(cache), (height, width), channels, colour, tuple(observers))
+    check_levels(levels)
+    store = Store(Path(cache), (height, width), channels, colour, tuple(observers), levels, again)
     tidy(store.cache)
 
     def one(source: Source) -> Frames | DataError:
@@ -176,6 +184,7 @@ class Store:
       size: (height, width) of a frame as delivered.
       channels, colour: as delivered.
       observers: what sees the raw frames.
+      levels, again: as `decode` has them.
     """
 
     cache: Path
@@ -183,6 +192,8 @@ class Store:
     channels: int
     colour: Colour
     observers: tuple[Observer, ...]
+    levels: Levels | None
+    again: bool
 
     def frames(self, source: Source, *, strict: bool) -> Frames:
         """The frames of one video, decoded only if no whole entry is there.
@@ -196,8 +207,11 @@ class Store:
         if opened is None:
             with self._in_room(source), new_entry(entry) as part:
                 self._build(source, part, strict=strict)
-            opened = read_entry(entry, source.name)
-        array, about = opened
+            array, about = read_entry(entry, source.name)
+        else:
+            array, about = opened
+            if about["note"] and not self.again:  # else its decoder has said it just now
+                log.warning("%s", about["note"])
         if strict and about["faults"]:
             raise DataError(f"{about['faults'][0]} {REMEDY}")
         return Frames(
@@ -212,14 +226,16 @@ class Store:
 
     def _key(self, source: Source) -> str:
         files = [(str(p.absolute()), *_stamp(p)) for p in _files(source)]
-        facts = [FORMAT, files, self.size, self.colour, cv2.__version__]
+        decoders = cv2.__version__, source.file and version("av")
+        facts = [FORMAT, files, self.size, self.colour, self.levels, decoders]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
 
     @contextlib.contextmanager
     def _in_room(self, source: Source) -> Iterator[None]:
-        """Says of a full disk what was to be written, and what to do."""
+        """Says of a full disk, or of too many open files, what was to be written and what to do."""
         try:
-            yield
+            with limits.of_open_files():
+                yield
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
@@ -235,7 +251,8 @@ class Store:
         broken, faults, size = [], [], None
         watching = Watching(self.observers, source.name, self.colour)
         # Observers see frames of their own size: then they are resized here, not in the child.
-        decoded = Decoded(source, colour=self.colour, size=None if self.observers else self.size)
+        size_in_child = None if self.observers else self.size
+        decoded = Decoded(source, colour=self.colour, size=size_in_child, levels=self.levels)
         with GrowingFrames(entry / "frames.npy", self.size) as rows:
             for position, picture in enumerate(decoded):
                 watching.push(picture)
@@ -250,7 +267,7 @@ class Store:
                     rows.append(resized(picture.pixels, self.size))
         if size is None:
             raise Unreadable(faults[0] if faults else f"Video {source.name} has no frame.")
-        about = {"broken": broken, "faults": faults, "source_size": size}
+        about = {"broken": broken, "faults": faults, "source_size": size, "note": decoded.note}
         write_about(entry, about | {"digest": digest(source)})
         for key, result in watching.results().items():
             write_observed(entry, key, result)
@@ -262,7 +279,7 @@ class Store:
         if not missing:
             return kept
         watching = Watching(missing, source.name, self.colour)
-        for picture in Decoded(source, colour=self.colour):
+        for picture in Decoded(source, colour=self.colour, levels=self.levels):
             watching.push(picture)
         if watching.count != length:
             raise DataError(

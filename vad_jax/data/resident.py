@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import jax.numpy as jnp
 import numpy as np
@@ -18,12 +18,13 @@ def feed(footage: Footage, spec: InputSpec) -> Feed:
 
     Grey frames keep a single channel.
     """
-    arrays = {"frames": _of_one_width([video.array for video in footage.videos])}
-    arrays |= {name: table.values for name, table in footage.tables.items()}
+    tables = {name: table.values for name, table in footage.tables.items()}
     begins = {
-        name: np.cumsum([0, *(len(own) for own in values)])[:-1] for name, values in arrays.items()
+        name: np.cumsum([0, *(len(own) for own in values)])[:-1]
+        for name, values in {"frames": footage.videos, **tables}.items()
     }
-    store = {name: np.concatenate(values) for name, values in arrays.items()}
+    store = {name: np.concatenate(values) for name, values in tables.items()}
+    store["frames"] = _of_one_width(footage)
 
     def items(batches: np.ndarray, masks: np.ndarray) -> Iterator[dict]:
         for some, mask in zip(batches, masks, strict=True):
@@ -43,6 +44,13 @@ def feed(footage: Footage, spec: InputSpec) -> Feed:
     return Feed(store=store, items=items, gather=gather)
 
 
-def _of_one_width(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+def _of_one_width(footage: Footage) -> np.ndarray:
+    """The frames of all videos; one after the other is read, so that few files are open."""
+    arrays = [video.array for video in footage.videos]
     channels = max(array.shape[-1] for array in arrays)
-    return [np.broadcast_to(array, (*array.shape[:-1], channels)) for array in arrays]
+    frames = np.empty((sum(footage.lengths), *arrays[0].shape[1:-1], channels), np.uint8)
+    begin = 0
+    for array in arrays:
+        frames[begin : begin + len(array)] = array[:]
+        begin += len(array)
+    return frames

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 
@@ -11,6 +12,8 @@ from vad_jax.data import rows as kinds
 from vad_jax.data.feed import Feed, places
 from vad_jax.data.footage import Footage
 from vad_jax.types import Batch, InputSpec
+
+log = logging.getLogger(__name__)
 
 _THREADS = 2  # tf.data's threads compete with XLA for the cores
 
@@ -22,7 +25,14 @@ def _tensorflow():
     import tensorflow as tf
 
     for kind in ("GPU", "TPU"):
-        tf.config.set_visible_devices([], kind)
+        try:
+            tf.config.set_visible_devices([], kind)
+        except RuntimeError:  # this process has used it before, and it holds them until the end
+            log.warning(
+                "TensorFlow was used in this process before and keeps a %s, most of its memory "
+                "with it, unless it was told to grow. If memory is short, start training in a "
+                "process of its own, or give data.backend=resident.", kind,
+            )  # fmt: skip
     return tf
 
 
