@@ -31,6 +31,7 @@ from vad_jax.datasets.build.builders import VideoBuilder
 from vad_jax.datasets.build.forms import configs
 from vad_jax.datasets.build.records import Known
 from vad_jax.datasets.raw.ucf_crime import NORMAL
+from vad_jax.spelling import lying
 from vad_jax.types import DataError
 
 
@@ -62,7 +63,9 @@ def known(dataset: Dataset, lengths: Mapping[str, int]) -> Known:
     labels = {}
     if dataset.labels and lengths:
         fps = dict.fromkeys(lengths, dataset.fps) if dataset.fps else None
-        labels = evaluation.read_labels(dataset.labels, lengths, fps=fps).values
+        labels = evaluation.read_labels(
+            dataset.labels, lengths, fps=fps, times=dataset.times
+        ).values
     masked = {name for name in lengths if dataset.masks and mask_place(dataset.masks, name)}
     tracks = next((found.path for found in truths(dataset) if found.kind == "tracks"), None)
     return Known(
@@ -70,7 +73,7 @@ def known(dataset: Dataset, lengths: Mapping[str, int]) -> Known:
         masks=lambda name: (
             read_masks(dataset.masks, name, lengths[name]) if name in masked else None
         ),
-        tracks=lambda name: _tracks(tracks / f"{name}.txt") if tracks else None,
+        tracks=lambda name: _tracks(lying(tracks, f"{name}.txt")) if tracks else None,
         classes=_classes(dataset),
     )
 

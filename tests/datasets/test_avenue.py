@@ -142,6 +142,40 @@ def test_a_source_that_is_asked_for_must_be_there(official, repacked):
         open_dataset("avenue", repacked, labels="masks")
 
 
+def vectors(folder, labels):
+    """The later repack: `avenue.mat` with a vector a video."""
+    scipy.io.savemat(folder / "avenue.mat", {name: np.int32([of]) for name, of in labels.items()})
+
+
+def test_intervals_are_no_repacked_labels_of_the_masks(repacked):
+    vectors(repacked, MASKED)
+    with pytest.raises(
+        DataError, match=r"has no intervals: .*; avenue\.mat holds the other kind\."
+    ):
+        open_dataset("avenue", repacked, labels="intervals")
+    array = repacked / "frame_labels_avenue.npy"
+    np.save(array, np.int8([np.concatenate(list(BRIDGED.values()))]))
+    dataset = open_dataset("avenue", repacked, labels="intervals")
+    assert dataset.labels == array
+    assert as_lists(read_labels(dataset.labels, LENGTHS)) == BRIDGED
+    dataset = open_dataset("avenue", repacked, labels="masks")
+    assert dataset.labels == repacked / "avenue.mat"
+    assert as_lists(read_labels(dataset.labels, LENGTHS)) == MASKED
+
+
+@pytest.mark.parametrize(("column", "source"), [(1, "masks"), (2, "intervals")])
+def test_whole_labels_frame_by_frame_are_known_by_their_number(tmp_path, column, source):
+    counts = [(video[0], video[column]) for video in avenue.TESTING]
+    labels = {
+        f"{number:02d}": np.repeat([0, 1], [frames - anomalous, anomalous])
+        for number, (frames, anomalous) in enumerate(counts, 1)
+    }
+    vectors(tmp_path, labels)
+    np.save(tmp_path / "frame_labels_avenue.npy", np.concatenate(list(labels.values())))
+    for name in ("avenue.mat", "frame_labels_avenue.npy"):
+        assert avenue.frame_labels_of(tmp_path / name) == source
+
+
 def test_masks_may_lie_beside_the_repacked_frames(repacked):
     folder = write_masks(repacked.parent / "ground_truth_demo" / "testing_label_mask")
     assert open_dataset("avenue", repacked).labels == folder

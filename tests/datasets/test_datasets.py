@@ -90,7 +90,7 @@ def test_only_the_exact_name_is_the_label_file(official):
 def test_a_count_unlike_the_published_one_is_noted_with_the_first_missing_name(official):
     notes = open_dataset("ucsd_ped2", official).notes
     assert "Train Train001: 2 frames, 120 published, first missing 003.tif" in notes
-    assert len(notes) == 28
+    assert sum(" published" in note for note in notes) == 28
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Which videos of a set are trained on: normal ones alone, unless told otherwise."""
 
+import unicodedata
+
 import ml_collections
 import pytest
 from support import films
@@ -64,3 +66,16 @@ def test_a_set_without_a_normal_video_is_named_with_the_remedy(trained):
     assert "ucf_crime at " in str(error.value)
     assert f"has no normal training video, but {SAID}" in str(error.value)
     assert "--config.data.videos=all" in str(error.value)
+
+
+def test_a_held_out_name_may_write_its_accents_in_two_ways(tmp_path):
+    composed, apart = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
+    for name in (apart, "b"):
+        (tmp_path / "training").mkdir(exist_ok=True)
+        films.write(tmp_path / "training" / f"{name}.avi", frames=4)
+    given = {"name": "folder", "root": str(tmp_path), "cache": str(tmp_path / "cache")}
+    given |= {"labels": None, "exclude": None, "on_bad_frame": "error", "videos": "normal"}
+    for asked in (composed, apart):
+        settings = ml_collections.ConfigDict({**given, "validation": (asked,)})
+        parts = splits.training(splits.find(settings), settings, SPEC)
+        assert [[video.name for video in part] for part in parts] == [["b"], [composed]]

@@ -91,7 +91,7 @@ def test_published_numbers_are_those_of_the_page():
 
 def test_lists_unlike_the_published_ones_are_named_by_class(root):
     known = published(open_dataset("ucf_crime", root))
-    assert "Anomaly_Train.txt lists 1 videos of Abuse, 48 published" in known.faults
+    assert "Anomaly_Train.txt lists 1 video of Abuse, 48 published" in known.faults
     assert "Anomaly_Test.txt lists 0 videos of Shooting, 23 published" in known.faults
     assert len(known.faults) == 2 * 14
     assert list(known.testing.lengths) == list(LENGTHS)
@@ -108,7 +108,7 @@ def test_a_listed_film_that_is_not_there_is_noted_and_left_out(root):
 def test_a_video_in_both_lists_is_refused(root):
     test = lists(root) / "Anomaly_Test.txt"
     test.write_text(test.read_text() + TRAIN[0] + "\n")
-    with pytest.raises(DataError, match=r"1 videos are in both .*Train.txt and .*Abuse001_x264"):
+    with pytest.raises(DataError, match=r"Train.txt and .* both list 1 video: Abuse001_x264"):
         open_dataset("ucf_crime", root)
 
 
@@ -128,7 +128,7 @@ def test_copies_of_a_film_are_told_apart_by_the_listed_folder_or_their_size(root
 def test_videos_of_neither_list_are_passed_over_and_counted(root):
     (root / "Abuse099_x264.mp4").touch()
     dataset = open_dataset("ucf_crime", root)
-    assert dataset.notes == ("1 videos are in neither list: Abuse099_x264",)
+    assert dataset.notes == ("in neither list, 1 video: Abuse099_x264",)
 
 
 def test_the_four_folds_are_read_the_same_way(root):

@@ -340,7 +340,7 @@ def test_m_files_may_have_any_spaces_and_a_mark_of_their_code(tmp_path):
 
 
 def test_m_file_of_another_set_is_refused(tmp_path):
-    with pytest.raises(DataError, match="labels 3 videos, but there are 2"):
+    with pytest.raises(DataError, match="labels 3 videos, but the test set has 2"):
         read_labels(as_m(tmp_path), {"a": 6, "b": 5})
 
 
@@ -350,7 +350,7 @@ def test_intervals_beyond_the_video_are_refused(tmp_path):
 
 
 def test_mat_file_of_another_set_is_refused(tmp_path):
-    with pytest.raises(DataError, match="labels 3 videos in `gt`, but there are 2"):
+    with pytest.raises(DataError, match="labels 3 videos in `gt`, but the test set has 2"):
         read_labels(as_mat(tmp_path), {"a": 6, "b": 5})
 
 

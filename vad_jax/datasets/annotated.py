@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from vad_jax.datasets.dataset import Dataset, Event
+from vad_jax.spelling import composed
 from vad_jax.types import DataError
 
 Value = TypeVar("Value")
@@ -94,7 +95,7 @@ def _of_table(file: Path, dataset: Dataset) -> dict[str, tuple[Event, ...]]:
     names = [source.name for source in dataset.testing]
     fps = dict.fromkeys(names, dataset.fps) if dataset.fps else None
     found: dict[str, list[Event]] = {name: [] for name in names}
-    for row in read_intervals(file, names, fps=fps):
+    for row in read_intervals(file, names, fps=fps, times=dataset.times):
         if row.start >= row.end:
             raise DataError(
                 f"{row.where} labels frames {row.start} to {row.end} (end exclusive) of "
@@ -110,7 +111,7 @@ def _of_annotation(file: Path, dataset: Dataset) -> dict[str, tuple[Event, ...]]
     lines = read_annotations(file)
     found = {}
     for source in dataset.testing:
-        line = lines.get(PurePosixPath(source.name).name)
+        line = lines.get(composed(PurePosixPath(source.name).name))
         if line is None:
             raise DataError(
                 f"{file} has no line for {source.name}. Every test video needs one: the list of "

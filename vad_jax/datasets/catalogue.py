@@ -7,23 +7,16 @@ from pathlib import Path
 
 from vad_jax.data.decoder import frame_rate
 from vad_jax.datasets import annotated, prepared
+from vad_jax.datasets.clock import Clock
 from vad_jax.datasets.dataset import Dataset
 from vad_jax.datasets.folder import open_folder
+from vad_jax.datasets.likeness import advice, check_likeness, looks_like
 from vad_jax.datasets.links import check_links
-from vad_jax.datasets.raw import avenue, shanghaitech, ucf_crime, ucsd
-from vad_jax.datasets.raw.counts import Published
+from vad_jax.datasets.raw import avenue, named, ucf_crime
 from vad_jax.datasets.synthetic import opening as synthetic
 from vad_jax.types import DataError
 
-NAMES = (
-    "avenue",
-    "shanghaitech",
-    "ucf_crime",
-    "ucsd_ped1",
-    "ucsd_ped2",
-    "folder",
-    *synthetic.NAMES,
-)
+NAMES = (*named.NAMES, "folder", *synthetic.NAMES)
 
 
 def open_dataset(
@@ -31,6 +24,7 @@ def open_dataset(
     root: str | Path,
     *,
     labels: str | Path | None = None,
+    fps: float | None = None,
     cache: str | Path = prepared.CACHE,
 ) -> Dataset:
     """Finds the videos, labels and masks of a raw folder.
@@ -43,35 +37,48 @@ def open_dataset(
         was built by `vad_jax.prepare`.
       labels: file or folder with the truth, instead of what the search would find; for Avenue
         also `masks` or `intervals`, its own two sources.
+      fps: frames a second, where the data do not say or say it wrongly.
       cache: folder where a built set is unpacked.
 
     Raises:
-      DataError: an unknown name, a folder that is missing, empty or of no known layout, or a link
-        that leaves it.
+      DataError: an unknown name, a folder that is missing, empty, of no known layout or looks like
+        another set, or a link that leaves it.
     """
     root = Path(root).expanduser()
     if name in NAMES and prepared.is_built(root):
-        return _described(prepared.open_built(name, root, labels=labels, cache=cache))
+        return _described(prepared.open_built(name, root, labels=labels, cache=cache), fps)
     dataset = _opened(name, root, labels)
     for place in {dataset.masks, None if labels else dataset.labels} - {None}:
         check_links(place, dataset.root)
-    return _described(dataset)
+    return _described(dataset, fps)
 
 
 def _opened(name: str, root: Path, labels: str | Path | None) -> Dataset:
-    if name in ("ucsd_ped1", "ucsd_ped2"):
-        return ucsd.open_ucsd(name.removeprefix("ucsd_"), root, labels=labels)
-    if name == "avenue":
-        return avenue.open_avenue(root, labels=labels)
-    if name == "shanghaitech":
-        return shanghaitech.open_shanghaitech(root, labels=labels)
-    if name == "ucf_crime":
-        return ucf_crime.open_ucf_crime(root, labels=labels)
+    if name in named.NAMES:
+        return _recognised(name, root, labels)
     if name in synthetic.NAMES:
         return synthetic.open_synthetic(name, root, labels=labels)
     if name == "folder":
-        return _with_rate(open_folder(name, root, labels=labels))
+        dataset = _with_rate(open_folder(name, root, labels=labels))
+        other = looks_like(root, but=name) if dataset.layout == "scoring" else None
+        return _noting(dataset, f"it looks like {other}: {advice(other)}" if other else None)
     raise DataError(f"No data set is called {name!r}. Known are {', '.join(NAMES)} (data.name).")
+
+
+def _recognised(name: str, root: Path, labels: str | Path | None) -> Dataset:
+    """A published set, unless the folder looks like another."""
+    try:
+        dataset = named.open_named(name, root, labels=labels)
+    except DataError as error:
+        if other := looks_like(root, but=name):
+            raise DataError(f"{error} It looks like {other}: {advice(other)}.") from None
+        raise
+    return _noting(dataset, check_likeness(dataset, root))
+
+
+def _noting(dataset: Dataset, note: str | None) -> Dataset:
+    """The same with a note before its others."""
+    return replace(dataset, notes=(note, *dataset.notes)) if note else dataset
 
 
 def _with_rate(dataset: Dataset) -> Dataset:
@@ -86,8 +93,9 @@ def _with_rate(dataset: Dataset) -> Dataset:
     return dataset
 
 
-def _described(dataset: Dataset) -> Dataset:
-    """The scenes that names tell, the classes that names or labels tell, and the events."""
+def _described(dataset: Dataset, fps: float | None) -> Dataset:
+    """The scenes that names tell, the classes that names or labels tell, times and events."""
+    dataset = replace(dataset, fps=fps or dataset.fps, times=Clock(dataset.testing))
     scenes = classes = None
     if dataset.name in ("shanghaitech", *synthetic.SCENE_SETS):  # names are SCENE_NUMBER
         scenes = {source.name: source.name.split("_")[0] for source in dataset.testing}
@@ -97,19 +105,6 @@ def _described(dataset: Dataset) -> Dataset:
     elif events is not None:
         classes = annotated.classes_of(events)
     return replace(dataset, scenes=scenes, classes=classes, events=events)
-
-
-def published(dataset: Dataset) -> Published | None:
-    """What is published of a data set; None for a user's own folder and the synthetic set."""
-    if dataset.name in ("ucsd_ped1", "ucsd_ped2"):
-        return ucsd.published(dataset.name.removeprefix("ucsd_"), dataset.layout)
-    if dataset.name == "avenue":
-        return avenue.published()
-    if dataset.name == "shanghaitech":
-        return shanghaitech.published()
-    if dataset.name == "ucf_crime":
-        return ucf_crime.published(dataset.root)
-    return None
 
 
 def exclusions(name: str) -> dict[str, dict[str, tuple[range, ...]]]:

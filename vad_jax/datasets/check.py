@@ -14,13 +14,15 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
+from vad_jax import messages
 from vad_jax.data.decoder import Decoded
 from vad_jax.data.source import Source
 from vad_jax.datasets.dataset import Dataset
-from vad_jax.datasets.names import first_missing, natural
+from vad_jax.datasets.names import first_missing
 from vad_jax.datasets.raw.counts import Part, Published, by_name, fewer
+from vad_jax.disguise import disguise_of
+from vad_jax.spelling import counted, natural
 from vad_jax.types import DataError
 
 THREADS = 4  # each waits for a decoder of its own
@@ -73,7 +75,14 @@ class Row:
 
 
 class Seen(NamedTuple):
-    """What decoding a video shows; `broken` are the messages of frames that cannot be read."""
+    """What decoding a video shows.
+
+    Attributes:
+      frames, size, grey: as of `Row`.
+      broken: the messages of frames that cannot be read.
+      fault: why the video cannot be read, or None.
+      note: that a film is cut off or damaged, and how this shows; or None.
+    """
 
     frames: int
     size: tuple[int, int] | None
@@ -98,12 +107,16 @@ def rows(
       published: what to compare with, or None.
       on_bad_frame: whether a frame that cannot be read is a fault (`error`) or noted (`skip`).
       progress: whether a bar is shown.
+
+    Raises:
+      DataError: videos that are Git LFS pointers, web pages or the like.
     """
     splits = (("train", dataset.training), ("test", dataset.testing))
     known = {split: published.part(split) if published else None for split, _ in splits}
     faults = list(published.faults) if published else []
     table: list[Row] = []
     everything = [source for _, sources in splits for source in sources]
+    _check_disguises(everything)
     seen = _all_seen(everything, total=_total(known, splits), progress=progress)
     size = (published.size if published else None) or _usual([s.size for s in seen.values()])
     for split, sources in splits:
@@ -121,6 +134,18 @@ def rows(
         both = {s.name for s in dataset.training} & {s.name for s in dataset.testing}
         faults += [f"{name} is a training video and a test video" for name in sorted(both)]
     return table, faults
+
+
+def _check_disguises(sources: Sequence[Source]) -> None:
+    """Raises DataError where the first file of a video is no picture or film by its first bytes."""
+    first = [source.images[0] if source.images else source.file for source in sources]
+    found = [(path, what) for path in first if (what := disguise_of(path))]
+    if found:
+        path, what = found[0]
+        raise DataError(
+            f"{path} is {what}. So are {len(found)} of {counted(len(sources), 'video')}, as far as "
+            "their first files tell."
+        )
 
 
 def _row(split, source: Source, seen: Seen, part: Part | None, published: Published | None) -> Row:
@@ -144,14 +169,15 @@ def _row(split, source: Source, seen: Seen, part: Part | None, published: Publis
             )
     if seen.fault:
         row.blame("different", seen.fault)
-    if seen.note:
-        row.notes.append(seen.note)
+    if seen.note and seen.frames == row.expected:
+        row.notes.append(seen.note)  # cut off or not: it is as it is published
+    elif seen.note:
+        row.blame("different", seen.note)
     if published and published.grey and seen.size and not seen.grey:
         row.notes.append("its frames have colour, the published ones have none")
     if 0 < seen.frames < LONGEST_WINDOW:
-        what = "frame" if seen.frames == 1 else "frames"
         row.notes.append(
-            f"{seen.frames} {what}: no score by a method whose window is longer (2 to "
+            f"{counted(seen.frames, 'frame')}: no score by a method whose window is longer (2 to "
             f"{LONGEST_WINDOW} frames)"
         )
     return row
@@ -185,7 +211,7 @@ def _gap(source: Source, numbers: Sequence[int]) -> str | None:
         return None
     first, last = source.images[0].name, source.images[-1].name
     missing = first_missing(source, first=low, frames=high - low + 1)
-    said = f"{len(numbers)} frames, but their names run from {first} to {last}"
+    said = f"{counted(len(numbers), 'frame')}, but their names run from {first} to {last}"
     return f"{said}, first missing {missing}" if missing else said
 
 
@@ -206,19 +232,19 @@ def _totals(split, here: Sequence[Row], part: Part | None) -> list[str]:
     if part is None:
         return []
     if len(here) != part.videos:
-        return [f"{split}: {len(here)} videos, {part.videos} published"]
+        return [f"{split}: {counted(len(here), 'video')}, {part.videos} published"]
     frames = sum(row.frames for row in here)
     if part.frames in (None, frames) or any(row.expected is not None for row in here):
         return []
-    return [f"{split}: {frames} frames in all videos, {part.frames} published"]
+    return [f"{split}: {counted(frames, 'frame')} in all videos, {part.frames} published"]
 
 
 def _all_seen(sources: Sequence[Source], *, total: int | None, progress: bool) -> dict[int, Seen]:
     """Each source's frames, by its `id`: training and test videos may have equal names."""
     workers = min(THREADS, os.cpu_count() or 1)
-    disable = None if progress else True
+    hidden = {} if progress else {"disable": True}
     with (
-        tqdm(desc="decoding", unit="frame", total=total, disable=disable) as bar,
+        messages.progress(desc="decoding", unit="frame", total=total, **hidden) as bar,
         ThreadPoolExecutor(workers) as pool,
     ):
         try:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from vad_jax.data.source import Source
 
 
@@ -35,7 +37,9 @@ class Dataset:
       labels: file or folder with the truth of the test videos, or None.
       masks: folder with pixel masks, or None.
       fps: frames a second where it is known.
-      ignored: entries passed over in silence: junk, and `_gt` folders.
+      times: test video → when each of its frames is seen, seconds `[F]`; films alone, decoded when
+        first asked for. None where nobody has looked for them.
+      ignored: entries passed over in silence: junk, texts for people, and `_gt` folders.
       notes: what a user should see: gaps, unknown files, counts unlike the published ones.
       scenes: test video → its scene, where several videos show the same one; else None.
       classes: video → the class of its anomaly, several with commas between; a video that is not
@@ -56,6 +60,7 @@ class Dataset:
     fps: float | None
     ignored: int
     notes: tuple[str, ...] = ()
+    times: Mapping[str, np.ndarray] | None = None
     scenes: Mapping[str, str] | None = None
     classes: Mapping[str, str] | None = None
     events: Mapping[str, tuple[Event, ...]] | None = None

@@ -7,9 +7,11 @@ import re
 from pathlib import Path
 
 from vad_jax.data.source import Source
+from vad_jax.data.suffixes import IMAGES, VIDEOS
 from vad_jax.datasets.dataset import Dataset
-from vad_jax.datasets.names import inside, is_junk, shown
-from vad_jax.datasets.walk import IMAGES, VIDEOS, Walk
+from vad_jax.datasets.names import check_case, inside, is_junk, shown
+from vad_jax.datasets.walk import Walk
+from vad_jax.spelling import composed, lying
 from vad_jax.types import DataError
 
 log = logging.getLogger(__name__)
@@ -49,6 +51,8 @@ def open_folder(name: str, root: Path, *, labels: str | Path | None = None) -> D
     """
     check_root(root)
     walk = Walk(root)
+    for expected in ("training", "testing", "labels.csv", "labels", "masks", "tracks"):
+        check_case(root / expected)
     split = any((root / part).is_dir() for part in ("training", "testing"))
     if split:
         walk.entries(root)
@@ -89,7 +93,7 @@ def sources(path: Path) -> tuple[Source, ...]:
         raise DataError(f"{path} is an address: give a file or a folder.")
     path = path.expanduser().resolve()  # `.` has a name, too
     if path.is_file():
-        return (Source(path.stem, None, path),)
+        return (Source(composed(path.stem), None, path),)
     check_root(path)
     walk = Walk(path, dangling=True)
     found = walk.videos(path, skip=frozenset())
@@ -110,7 +114,7 @@ def _labels(places: tuple[Path, ...], testing: tuple[Source, ...]) -> Path | Non
         if (place / "labels.csv").is_file():
             return place / "labels.csv"
     for folder in (root / "labels", part / "labels", part / "frames", part, root):
-        if any((folder / f"{source.name}.npy").is_file() for source in testing):
+        if any(lying(folder, f"{source.name}.npy").is_file() for source in testing):
             return folder
     for pattern in ("labels.npy", "*.m", "*.mat"):
         for place in places:

@@ -7,16 +7,47 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from vad_jax.data.source import Source
+from vad_jax.spelling import natural
+from vad_jax.types import DataError
 
-
-def natural(name: str) -> tuple[str | int, ...]:
-    """A sort key that compares digits as numbers: `2` before `10`, `1` equal to `001`."""
-    return tuple(int(p) if p.isdecimal() else p for p in re.split(r"(\d+)", name))
+LEFT = frozenset(  # by file managers and the like, whatever their case
+    [
+        "thumbs.db",
+        "ehthumbs.db",
+        "desktop.ini",
+        "icon\r",
+        "__macosx",
+        "@eadir",
+        "lost+found",
+        "$recycle.bin",
+    ]
+)
+DOCUMENTS = ("readme", "license", "licence", "copying", "copyright", "notice", "changelog")
+TEXTS = frozenset({"", ".txt", ".md", ".rst", ".rtf", ".pdf", ".htm", ".html", ".doc", ".docx"})
 
 
 def is_junk(name: str) -> bool:
     """Whether an editor, a file manager or a broken download left an entry of this name."""
-    return name.startswith(".") or name.endswith(("~", ".tmp", ".part")) or name == "Thumbs.db"
+    return (
+        name.startswith(".")
+        or name.endswith(("~", ".tmp", ".part", ".crdownload"))
+        or name.casefold() in LEFT
+    )
+
+
+def is_document(entry: Path) -> bool:
+    """Whether a file is written for people, by its name: a readme, a licence."""
+    named = entry.stem.casefold().startswith(DOCUMENTS) and entry.suffix.casefold() in TEXTS
+    return named and entry.is_file()
+
+
+def check_case(place: Path) -> None:
+    """Raises DataError where a file or folder is not there, but one that differs in case is."""
+    if place.exists() or not place.parent.is_dir():
+        return
+    for entry in place.parent.iterdir():
+        if entry.name.casefold() == place.name.casefold():
+            raise DataError(f"{entry}: rename it to {place.name}, names are told apart by case.")
 
 
 def shown(names: Iterable[str]) -> str:

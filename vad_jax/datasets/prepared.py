@@ -20,11 +20,13 @@ from typing import Any
 
 import numpy as np
 
+from vad_jax import user_folders
 from vad_jax.data.decoder import MAX_FRAMES
 from vad_jax.data.source import Source
 from vad_jax.datasets.build.staging import PART, png
 from vad_jax.datasets.dataset import Dataset
 from vad_jax.datasets.folder import given_labels, open_folder
+from vad_jax.spelling import composed, counted
 from vad_jax.types import DataError
 
 log = logging.getLogger(__name__)
@@ -64,7 +66,7 @@ def open_built(
             f"not {name} (data.name)."
         )
     resized = builder.info.config_name not in ("original", "original_intervals")
-    place = Path(cache).expanduser() / f"unpacked-{_key(root)}"
+    place = user_folders.writable(cache, option="data.cache") / f"unpacked-{_key(root)}"
     order = _order(place)
     if order is None:
         _unpack(builder, root, place, resized=resized)
@@ -120,7 +122,7 @@ def _order(place: Path) -> dict[str, Any] | None:
 
 def _ordered(sources: tuple[Source, ...], names: list[str]) -> tuple[Source, ...]:
     """Videos in the order in which they were built."""
-    at = {name: position for position, name in enumerate(names)}
+    at = {composed(name): position for position, name in enumerate(names)}
     return tuple(sorted(sources, key=lambda source: at[source.name]))
 
 
@@ -235,9 +237,9 @@ def _check_whole(video: list[dict[str, Any]], skipped: Sequence[int], where: str
     here = [*(position for span in spans for position in span), *skipped]
     if len(here) != total or sorted(here) != list(range(total)):
         raise DataError(
-            f"{where}: video {name} has {len(here) - len(skipped)} frames in its records and "
-            f"{len(skipped)} that were skipped, expected {total} together, each once. Build the "
-            "set again."
+            f"{where}: video {name} has {counted(len(here) - len(skipped), 'frame')} in its "
+            f"records and {len(skipped)} that were skipped, expected {total} together, each once. "
+            "Build the set again."
         )
 
 

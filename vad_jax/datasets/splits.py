@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
+from vad_jax import user_folders
 from vad_jax.data.frames import Frames, decode
 from vad_jax.data.source import Source
 from vad_jax.datasets.catalogue import NAMES, exclusions, open_dataset
 from vad_jax.datasets.dataset import Dataset
-from vad_jax.datasets.names import natural, shown
+from vad_jax.datasets.names import shown
+from vad_jax.spelling import composed, counted, natural
 from vad_jax.types import ConfigError, DataError, InputSpec
 
 log = logging.getLogger(__name__)
 
 
-def find(settings) -> Dataset:
+def find(settings, *, fps: float | None = None) -> Dataset:
     """The raw data that `config.data` names; what a user should see of it is logged.
+
+    Args:
+      settings: `config.data`.
+      fps: frames a second, where the data do not say.
 
     Raises:
       ConfigError: no root is given, or the set has nothing that `data.exclude` names.
@@ -33,13 +39,19 @@ def find(settings) -> Dataset:
     if settings.root is None:
         raise ConfigError("data.root is not set: give the folder with --config.data.root=FOLDER.")
     dataset = open_dataset(
-        settings.name, settings.root, labels=settings.labels, cache=settings.cache
+        settings.name, settings.root, labels=settings.labels, fps=fps, cache=settings.cache
     )
     for note in dataset.notes:
         log.warning("%s: %s", dataset.root, note)
     if dataset.ignored:
-        log.info("%s: %d entries ignored (junk, _gt folders)", dataset.root, dataset.ignored)
+        log.info("%s: ignored %s", dataset.root, ignored(dataset))
     return dataset
+
+
+def ignored(dataset: Dataset) -> str:
+    """How many entries of a folder were passed over, in words."""
+    entries = "1 entry" if dataset.ignored == 1 else f"{dataset.ignored} entries"
+    return f"{entries} (junk, readmes, _gt folders)"
 
 
 def training(
@@ -68,20 +80,21 @@ def training(
             f"(layout found: {dataset.layout})."
         )
     names = [source.name for source in dataset.training]
-    unknown = sorted(set(settings.validation) - set(names))
+    validation = frozenset(map(composed, settings.validation))
+    unknown = sorted(validation - set(names))
     if unknown:
         raise ConfigError(
             f"data.validation names {', '.join(unknown)}; the training videos are "
             f"{', '.join(names)}."
         )
     sources = trained_on(dataset, settings)
-    _check_normal(dataset, sources, settings.validation)
+    _check_normal(dataset, sources, validation)
     videos = decoded(sources, settings, spec, **options)
     if settings.exclude:
         _check_excluded(videos, settings.exclude, exclusions(dataset.name)[settings.exclude])
         videos = _without(videos, settings.exclude, excluded(dataset, settings))
-    held_out = [video for video in videos if video.name in settings.validation]
-    rest = [video for video in videos if video.name not in settings.validation]
+    held_out = [video for video in videos if video.name in validation]
+    rest = [video for video in videos if video.name not in validation]
     if not rest:
         raise ConfigError("data.validation holds out every training video: nothing is left.")
     return rest, held_out
@@ -93,23 +106,25 @@ def trained_on(dataset: Dataset, settings) -> tuple[Source, ...]:
     return tuple(source for source in dataset.training if source.name not in anomalous)
 
 
-def _check_normal(dataset: Dataset, sources: Sequence[Source], validation: Sequence[str]) -> None:
+def _check_normal(dataset: Dataset, sources: Sequence[Source], validation: Set[str]) -> None:
     """Says how many training videos are not among those that are taken, and whether that can be."""
     anomalous = dataset.anomalous
     if len(sources) == len(dataset.training):
         return
-    if held_out := set(validation) & anomalous.keys():
+    if held_out := validation & anomalous.keys():
         raise ConfigError(
             f"data.validation names anomalous videos: {shown(held_out)}. Only normal ones are "
             "trained on and held out: take them off the list, or give --config.data.videos=all."
         )
-    many = f"{len(anomalous)} anomalous training videos ({_by_class(anomalous.values())})"
+    many = (
+        f"{counted(len(anomalous), 'anomalous training video')} ({_by_class(anomalous.values())})"
+    )
     if not sources:
         raise DataError(
             f"{dataset.name} at {dataset.root} has no normal training video, but {many}. "
             "Only normal videos are trained on unless told otherwise: --config.data.videos=all."
         )
-    log.warning("%s: %s are left out; --config.data.videos=all takes them.", dataset.root, many)
+    log.warning("%s: left out %s; --config.data.videos=all takes them.", dataset.root, many)
 
 
 def _by_class(classes: Iterable[str]) -> str:
@@ -183,7 +198,7 @@ def decoded(
         width=spec.width,
         channels=spec.channels,
         colour=spec.colour,
-        cache=cache or Path(settings.cache).expanduser(),
+        cache=cache or user_folders.writable(settings.cache, option="data.cache"),
         on_bad_frame=settings.on_bad_frame,
         **options,
     )

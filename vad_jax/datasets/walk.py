@@ -12,12 +12,20 @@ from itertools import pairwise
 from pathlib import Path
 
 from vad_jax.data.source import Source
+from vad_jax.data.suffixes import IMAGES, VIDEOS
 from vad_jax.datasets.links import check_link
-from vad_jax.datasets.names import is_junk, natural, number, prefix, renumbered, shown
+from vad_jax.datasets.names import (
+    check_case,
+    is_document,
+    is_junk,
+    number,
+    prefix,
+    renumbered,
+    shown,
+)
+from vad_jax.spelling import composed, counted, natural
 from vad_jax.types import DataError
 
-IMAGES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
-VIDEOS = frozenset({".avi", ".mp4", ".mov", ".mkv", ".mpg", ".mpeg", ".webm", ".m4v"})
 LABELS = frozenset({".m", ".mat", ".npy", ".csv", ".txt"})  # may lie beside videos
 TRUTH_FOLDERS = frozenset({"labels", "masks", "tracks"})
 
@@ -29,7 +37,7 @@ class Walk:
     Attributes:
       root: links that lead out of it are refused.
       dangling: whether links to nowhere are passed: who reads the videos one by one names them.
-      ignored: junk and `_gt` folders so far.
+      ignored: junk, texts for people and `_gt` folders so far.
       notes: what a user should see so far.
     """
 
@@ -39,7 +47,7 @@ class Walk:
     notes: list[str] = field(default_factory=list)
 
     def entries(self, folder: Path) -> list[Path]:
-        """The entries of a folder in natural order, junk left out.
+        """The entries of a folder in natural order, junk and texts for people left out.
 
         Raises:
           DataError: a link that leaves the root, leads nowhere or leads back; a name that is no
@@ -47,7 +55,7 @@ class Walk:
         """
         kept = []
         for entry in folder.iterdir():
-            if is_junk(entry.name):
+            if is_junk(entry.name) or is_document(entry):
                 self.ignored += 1
                 continue
             if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in entry.name):
@@ -81,7 +89,13 @@ class Walk:
         return tuple(found)
 
     def part(self, folder: Path) -> tuple[Source, ...]:
-        """The videos of one split: in its `frames` level where there is one; none without it."""
+        """The videos of one split: in its `frames` level where there is one; none without it.
+
+        Raises:
+          DataError: as `videos`, or a folder that is there with another case.
+        """
+        check_case(folder)
+        check_case(folder / "frames")
         if not folder.is_dir():
             return ()
         if (folder / "frames").is_dir():
@@ -102,7 +116,7 @@ class Walk:
             elif suffix in IMAGES:
                 images.append(entry)
             elif suffix in VIDEOS:
-                yield Source(entry.relative_to(top).with_suffix("").as_posix(), None, entry)
+                yield Source(_named(entry.with_suffix(""), top), None, entry)
             elif not (folder == top and suffix in LABELS):
                 unknown.append(entry.name)
         if unknown:
@@ -110,7 +124,7 @@ class Walk:
         if empty and folder != top:
             self.notes.append(f"{self._short(folder)} is empty: no video")
         if images:
-            name = folder.name if folder == top else folder.relative_to(top).as_posix()
+            name = composed(folder.name) if folder == top else _named(folder, top)
             self._check_numbers(name, images)
             yield Source(name, tuple(images), None)
 
@@ -130,12 +144,16 @@ class Walk:
         ]
         if gaps:
             self.notes.append(
-                f"Video {video}: the numbering has {len(gaps)} gap{'s' if len(gaps) > 1 else ''}, "
-                f"first missing {gaps[0]}"
+                f"Video {video}: the numbering has {counted(len(gaps), 'gap')}, first missing "
+                f"{gaps[0]}"
             )
 
     def _short(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix() if path != self.root else path.name
+
+
+def _named(path: Path, top: Path) -> str:
+    return composed(path.relative_to(top).as_posix())
 
 
 def _where(source: Source) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from vad_jax.datasets.check import Row
 from vad_jax.datasets.check_table import table
 from vad_jax.datasets.names import shown
+from vad_jax.datasets.splits import ignored
 from vad_jax.runs.examining import Examined
+from vad_jax.spelling import counted
 
 
 def report(found: Examined) -> str:
@@ -20,19 +22,20 @@ def report(found: Examined) -> str:
     lines += [f"Wrong: {said}" for said in found.faults]
     lines += [f"Wrong: {said}" for said in _absent(rows)]
     here = [row for row in rows if row.frames is not None]
-    lines += [f"Wrong: {row.split} {row.video}: {said}" for row in here for said in row.faults]
+    lines += [f"Wrong: {said}" for said in _together((row, row.faults) for row in here)]
     lines += [f"Note: {said}" for said in (*found.notes, *_new_notes(found))]
-    lines += [f"Note: {row.split} {row.video}: {said}" for row in rows for said in row.notes]
+    lines += [f"Note: {said}" for said in _together((row, row.notes) for row in rows)]
     for split, numbers in _splits(found).items():
         lines.append(
-            f"{split}: {numbers['videos']} videos, {numbers['frames']} frames"
+            f"{split}: {counted(numbers['videos'], 'video')}, "
+            + counted(numbers["frames"], "frame")
             + (f", {numbers['anomalous']} anomalous" if numbers["anomalous"] is not None else "")
             + (f", {numbers['broken']} cannot be read" if numbers["broken"] else "")
         )
     others = [name for name in found.labels if name != found.used]
     beside = f"; also there: {', '.join(others)}" if others else ""
     lines.append(f"Labels used: {found.used or 'none'}{beside}")
-    lines.append(f"Ignored: {dataset.ignored} entries (junk, _gt folders)")
+    lines.append(f"Ignored: {ignored(dataset)}")
     lines.append(f"SHA-256 of names, sizes and labels: {found.digest}")
     lines.append(f"{'All is right' if found.right else 'Something is wrong'}. {found.seconds} s")
     return "\n".join(lines)
@@ -48,6 +51,20 @@ def _absent(rows: Sequence[Row]) -> list[str]:
         elif names:
             lines.append(f"{split}: {len(names)} videos are not there: {shown(names)}")
     return lines
+
+
+def _together(about: Iterable[tuple[Row, Sequence[str]]]) -> list[str]:
+    """What is said of videos, one line for all of a split of which the same is said."""
+    whose: dict[tuple[str, str], list[str]] = {}
+    for row, sentences in about:
+        for said in sentences:
+            whose.setdefault((row.split, said), []).append(row.video)
+    return [
+        f"{split} {names[0]}: {said}"
+        if len(names) == 1
+        else f"{split}, {counted(len(names), 'video')}: {said} ({shown(names)})"
+        for (split, said), names in whose.items()
+    ]
 
 
 def _new_notes(found: Examined) -> list[str]:

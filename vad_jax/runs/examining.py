@@ -63,6 +63,7 @@ def check(
     root: str | Path,
     *,
     labels: str | Path | None = None,
+    fps: float | None = None,
     on_bad_frame: Literal["error", "skip"] = "error",
     progress: bool = True,
 ) -> Examined:
@@ -72,13 +73,15 @@ def check(
       name: as `data.name`.
       root: its folder.
       labels: the label source that is used instead of the one found.
+      fps: frames a second, where the data do not say.
       on_bad_frame: as for `examine`.
       progress: whether a bar is shown.
 
     Raises:
-      DataError: no folder, no known layout, or names that cannot be ordered.
+      DataError: no folder, no known layout, another set, names that cannot be ordered, or files
+        that are Git LFS pointers and the like.
     """
-    dataset = open_dataset(name, root, labels=labels)
+    dataset = open_dataset(name, root, labels=labels, fps=fps)
     return examine(dataset, published_of(dataset), on_bad_frame=on_bad_frame, progress=progress)
 
 

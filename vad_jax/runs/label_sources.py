@@ -12,16 +12,18 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
+from vad_jax import messages
 from vad_jax.datasets import Dataset, Published, Truth, truths
 from vad_jax.datasets.check import Row
-from vad_jax.datasets.names import is_junk, natural, shown
+from vad_jax.datasets.names import is_document, is_junk, shown
 from vad_jax.datasets.raw.counts import by_name
 from vad_jax.evaluation import read_labels
 from vad_jax.evaluation.truth.agreement import compare
+from vad_jax.evaluation.truth.label_files import are_tracks
 from vad_jax.evaluation.truth.masks import MaskFacts, mask_facts, mask_place, no_masks
 from vad_jax.evaluation.truth.temporal import read_annotations
+from vad_jax.spelling import composed, counted, lying, natural
 from vad_jax.types import DataError
 
 
@@ -93,7 +95,7 @@ def _read(found: Sources, truth: Truth, *, progress: bool) -> None:
         if truth.kind == "annotation":
             found.faults += _annotated(truth.path, found.published)
         try:
-            labels = read_labels(truth.path, lengths, fps=fps).values
+            labels = read_labels(truth.path, lengths, fps=fps, times=dataset.times).values
         except DataError as error:
             found.faults.append(str(error))
             return
@@ -111,14 +113,24 @@ def _strays(truth: Truth, dataset: Dataset) -> list[str]:
     if truth.kind == "masks":
         endings |= {"_gt": Path.is_dir, "_label.mat": Path.is_file}
     here = [
-        (place / entry.name.removesuffix(ending)).as_posix()
+        composed((place / entry.name.removesuffix(ending)).as_posix())
         for place in {Path(name).parent for name in names}
         for ending, is_kind in endings.items()
-        for entry in (truth.path / place).glob(f"*{ending}")
-        if is_kind(entry) and not is_junk(entry.name) and not _OF_ALL.match(entry.name)
+        for entry in lying(truth.path, place.as_posix()).glob(f"*{ending}")
+        if is_kind(entry) and not _of_no_video(entry)
     ]
     known = {natural(name) for name in names}
     return [name for name in here if natural(name) not in known]
+
+
+def _of_no_video(entry: Path) -> bool:
+    """Whether a file or folder beside the truth of videos is not meant to be of one."""
+    return (
+        is_junk(entry.name)
+        or is_document(entry)
+        or _OF_ALL.match(entry.name) is not None
+        or (entry.suffix == ".txt" and not are_tracks(entry))
+    )
 
 
 _OF_ALL = re.compile(r"(frame_)?labels")  # begins the name of a file that labels all videos
@@ -134,11 +146,11 @@ def _annotated(path: Path, published: Published | None) -> list[str]:
         return []  # said where the labels are read
     listed = published.testing.lengths.keys()
     pairs = (
-        (sorted(listed - lines.keys()), "are in the list of test videos and not in"),
-        (sorted(lines.keys() - listed), "are not in the list of test videos, but in"),
+        (listed - lines.keys(), "of the list of test videos without a line in"),
+        (lines.keys() - listed, "outside the list of test videos with a line in"),
     )
     return [
-        f"{len(names)} videos {what} {path}: {', '.join(names[:5])}{' …' if names[5:] else ''}. "
+        f"{counted(len(names), 'video')} {what} {path}: {shown(names)}. "
         "List and annotation belong together: take both from the data set's makers."
         for names, what in pairs
         if names
@@ -150,7 +162,8 @@ def _read_masks(found: Sources, folder: Path, *, progress: bool) -> dict[str, np
     masked = found.published.masked if found.published else None
     masked = None if masked is None else {natural(name) for name in masked}
     labels = {}
-    for row in tqdm(found.tests, desc="masks", unit="video", disable=None if progress else True):
+    hidden = {} if progress else {"disable": True}
+    for row in messages.progress(found.tests, desc="masks", unit="video", **hidden):
         place = mask_place(folder, row.video)
         if place is None:
             if masked is None or natural(row.video) in masked:
@@ -165,7 +178,8 @@ def _read_masks(found: Sources, folder: Path, *, progress: bool) -> dict[str, np
         labels[row.video] = facts.labels
         if row.masks != row.frames:
             verdict = "missing" if row.masks < row.frames else "different"
-            row.blame(verdict, f"{row.frames} frames but {row.masks} masks ({place})")
+            said = f"{counted(row.frames, 'frame')} but {counted(row.masks, 'mask')} ({place})"
+            row.blame(verdict, said)
         _check_masks(row, facts, place)
     return labels
 
@@ -180,13 +194,17 @@ def _check_masks(row: Row, facts: MaskFacts, place: Path) -> None:
             )
     others = sorted(value for value in facts.values if value != 0)
     if len(others) > 1:
-        shown = ", ".join(f"{value:g}" for value in others[:4]) + (" …" if others[4:] else "")
+        some = ", ".join(f"{value:g}" for value in others[:4]) + (" …" if others[4:] else "")
         first = sorted(facts.values[value] for value in others)[1]
-        advice = "Masks saved as JPEG are spoilt: take" if place.is_dir() else "Take"
+        why = (
+            "JPEG blurs edges, and evaluation counts pixels nearer to white than to black"
+            if facts.blurred
+            else "were they resized, or do they number things? Evaluation refuses them"
+        )
         row.blame(
             "different",
-            f"frame {first}: masks hold the values 0, {shown}; they have two, 0 and one other. "
-            f"{advice} the originals ({place})",
+            f"frame {first}: masks hold the values 0, {some}; they have two, 0 and one other: "
+            f"{why}. Take the originals ({place})",
         )
 
 
@@ -211,7 +229,8 @@ def _count(found: Sources) -> dict[str, str]:
             if number != known.get(natural(row.video), number):
                 row.blame(
                     "different",
-                    f"{number} anomalous frames, {known[natural(row.video)]} published ({name})",
+                    f"{counted(number, 'anomalous frame')}, {known[natural(row.video)]} published "
+                    f"({name})",
                 )
     return columns
 
@@ -239,8 +258,9 @@ def _compare(found: Sources, columns: Mapping[str, str]) -> None:
         if found.used in pair:
             differing[pair[pair[0] == found.used]] = said.frames
         line = (
-            f"{pair[0]} and {pair[1]} differ on {said.total} frames of {len(said.frames)} videos, "
-            f"first {said.video}, frame {said.frame} (0-based)"
+            f"{pair[0]} and {pair[1]} differ on {counted(said.total, 'frame')} of "
+            f"{counted(len(said.frames), 'video')}, first {said.video}, frame {said.frame} "
+            "(0-based)"
         )
         if said.total == known.get(frozenset(columns[name] for name in pair)):
             found.notes.append(f"{line}: so it is published")
@@ -250,7 +270,7 @@ def _compare(found: Sources, columns: Mapping[str, str]) -> None:
             if row.video in said.frames:
                 row.blame(
                     "different",
-                    f"{pair[0]} and {pair[1]} differ on {said.frames[row.video]} frames",
+                    f"{pair[0]} and {pair[1]} differ on {counted(said.frames[row.video], 'frame')}",
                 )
     for row in found.tests:
         labelling = [name for name, labels in found.labels.items() if row.video in labels]

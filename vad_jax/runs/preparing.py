@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 from absl import logging as absl_logging
 
+from vad_jax.datasets.raw.avenue import frame_labels_of
 from vad_jax.runs import examining
 from vad_jax.runs.check_report import figures, report
 from vad_jax.runs.examining import Examined
@@ -30,6 +31,7 @@ def prepare(
     root: str | Path,
     *,
     labels: str | Path | None = None,
+    fps: float | None = None,
     check: bool = False,
     out: str | Path | None = None,
     size: Literal["original", "256", "64"] = "original",
@@ -43,6 +45,7 @@ def prepare(
       data: the set's name, as `data.name`.
       root: its folder, only read.
       labels: the label source that is used instead of the one found.
+      fps: frames a second, where the data do not say.
       check: whether nothing is built.
       out: the folder of all built sets, unless it is only checked.
       size, on_bad_frame, lossless: as for `build`.
@@ -62,7 +65,9 @@ def prepare(
     if out:
         out = Path(out).expanduser()
         _check_place(out, Path(root).expanduser())
-    found = examining.check(data, root, labels=labels, on_bad_frame=on_bad_frame, progress=progress)
+    found = examining.check(
+        data, root, labels=labels, fps=fps, on_bad_frame=on_bad_frame, progress=progress
+    )
     print(report(found), flush=True)
     if not out or not found.right:
         return Prepared({**figures(found), "built": None}, exit_code=0 if found.right else 2)
@@ -119,7 +124,11 @@ def build(
     _check_place(Path(out), dataset.root)
     tests = [row for row in found.rows if row.split == "test"]
     known = tfds.known(dataset, {row.video: row.frames for row in tests})
-    intervals = dataset.name == "avenue" and dataset.labels != dataset.masks
+    by_intervals = (
+        dataset.name == "avenue"
+        and dataset.labels != dataset.masks
+        and frame_labels_of(dataset.labels) == "intervals"
+    )
     built = builders.build(
         dataset,
         labels=known.labels,
@@ -127,7 +136,7 @@ def build(
         tracks=known.tracks,
         classes=known.classes,
         out=out,
-        config=size + ("_intervals" if intervals else ""),
+        config=size + ("_intervals" if by_intervals else ""),
         lossless=lossless,
         on_bad_frame=on_bad_frame,
         progress=progress,

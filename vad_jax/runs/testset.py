@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import logging
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vad_jax import evaluation
 from vad_jax.data.frames import Frames
 from vad_jax.datasets import Dataset, splits
+from vad_jax.datasets.names import shown
 from vad_jax.detector import Detector
 from vad_jax.evaluation import Labels
+from vad_jax.evaluation.truth import masks
+from vad_jax.spelling import counted
 from vad_jax.types import DataError
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,7 @@ class TestSet:
         """The labels of the videos. Raises DataError where they do not fit."""
         lengths = _lengths(self.dataset, videos)
         rates = dict.fromkeys(lengths, self.dataset.fps) if self.dataset.fps else None
-        return evaluation.read_labels(self.labels_at, lengths, fps=rates)
+        return evaluation.read_labels(self.labels_at, lengths, fps=rates, times=self.dataset.times)
 
 
 def open_testset(
@@ -64,8 +70,7 @@ def open_testset(
     settings.labels = str(labels) if labels else settings.labels
     if not Path(settings.root).expanduser().exists():
         raise DataError(f"{settings.root} does not exist: say where the data are with --root.")
-    dataset = splits.find(settings)
-    dataset = replace(dataset, fps=fps or dataset.fps)
+    dataset = splits.find(settings, fps=fps)
     if not dataset.testing:
         raise DataError(f"{dataset.root} has no test videos: expected them in a folder `testing`.")
     if dataset.labels is None:
@@ -73,7 +78,22 @@ def open_testset(
             f"No labels were found in {dataset.root}. Name a file or folder with --labels; "
             "without labels there is nothing to evaluate."
         )
+    _say_of_blurred(dataset)
     return TestSet(dataset, settings, dataset.labels)
+
+
+def _say_of_blurred(dataset: Dataset) -> None:
+    """Warns of masks that were saved as JPEG."""
+    if dataset.masks is None:
+        return
+    names = [source.name for source in dataset.testing]
+    names = [name for name in names if masks.blurred(dataset.masks, name)]
+    if names:
+        log.warning(
+            "%s: the masks of %s are JPEG, which blurs their edges (%s). Pixels of %d to 255 count "
+            "as anomalous; take the originals where you can.",
+            dataset.masks, counted(len(names), "video"), shown(names), masks.WHITE,
+        )  # fmt: skip
 
 
 def _lengths(dataset: Dataset, videos: list[Frames]) -> dict[str, int]:

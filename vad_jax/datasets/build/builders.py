@@ -21,6 +21,7 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core.dataset_builder import ShardBasedBuilder  # in `core` from 4.9.10 on
 from tqdm import tqdm
 
+from vad_jax import messages
 from vad_jax.data.source import Source
 from vad_jax.datasets import synthetic
 from vad_jax.datasets.build import records, staging
@@ -146,11 +147,11 @@ class VideoBuilder(ShardBasedBuilder, skip_registration=True):
             notes=list(dataset.notes),
         )
         chunks = {split: records.chunks(part) for split, part in videos.items()}
-        bar = tqdm(
+        bar = messages.progress(
             total=sum(map(len, chunks.values())),
             desc="writing",
             unit="record",
-            disable=not self._progress,
+            **({} if self._progress else {"disable": True}),
         )
         untold = Known(classes=known.classes)
         return {

@@ -19,6 +19,7 @@ import numpy as np
 
 from vad_jax.data.source import Source
 from vad_jax.datasets.build.staging import Encoded, by, png
+from vad_jax.spelling import counted
 from vad_jax.types import DataError
 
 CHUNK = 128  # frames of a record, at most
@@ -120,8 +121,9 @@ def check_known(known: Known, videos: Sequence[Encoded]) -> None:
             )
         if values is not None and len(values) != video.frames:
             raise DataError(
-                f"{video.name} has {video.frames} frames but {len(values)} labels. Labels count "
-                "every frame of the raw video: check that no frame file is missing."
+                f"{video.name} has {counted(video.frames, 'frame')} but "
+                f"{counted(len(values), 'label')}. Labels count every frame of the raw video: "
+                "check that no frame file is missing."
             )
         tracks = known.tracks(video.name)
         if tracks is not None and len(tracks):
@@ -178,7 +180,9 @@ def _encoded_masks(
     number = first
     for number, mask in enumerate(itertools.islice(masks, first, None), first + 1):
         if number > video.frames:
-            raise DataError(f"{video.name} has more masks than its {video.frames} frames.")
+            raise DataError(
+                f"{video.name} has more masks than its {counted(video.frames, 'frame')}."
+            )
         if mask.shape != video.size:
             raise DataError(
                 f"{video.name}, frame {number - 1}: its mask has {by(mask.shape)} pixels, the "
@@ -186,4 +190,6 @@ def _encoded_masks(
             )
         yield png((mask != 0).astype(np.uint8), one_bit=True)
     if number < video.frames:
-        raise DataError(f"{video.name} has {video.frames} frames but {number} masks.")
+        raise DataError(
+            f"{video.name} has {counted(video.frames, 'frame')} but {counted(number, 'mask')}."
+        )

@@ -23,8 +23,8 @@ from typing import Any, Literal
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
+from vad_jax import messages
 from vad_jax.data.decoder import Decoded, Picture, frame_rate
 from vad_jax.data.source import Source
 from vad_jax.data.video import Unreadable
@@ -126,8 +126,9 @@ def stage(
     with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as pool:
         try:
             answers = pool.map(one, sources)
-            bar = tqdm(
-                answers, total=len(sources), desc="encoding", unit="video", disable=not progress
+            hidden = {} if progress else {"disable": True}
+            bar = messages.progress(
+                answers, total=len(sources), desc="encoding", unit="video", **hidden
             )
             videos = list(_of_one_size(bar))
         except BaseException:

@@ -2,18 +2,23 @@
 
 Two sources say which frames are anomalous and differ on 441 of them: the pixel masks of the
 archive, and the intervals of the future-frame papers, which bridge short gaps. Where the masks are
-there they are the truth; `labels="intervals"` takes the others.
+there they are the truth; `labels="intervals"` takes the others. Files of frame labels hold either:
+the repacked `avenue.mat` is of two kinds under one name.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
+
+import numpy as np
 
 from vad_jax.datasets.dataset import Dataset
 from vad_jax.datasets.folder import check_root, given_labels
 from vad_jax.datasets.names import inside
 from vad_jax.datasets.raw.counts import Part, Published, differences, numbered
-from vad_jax.datasets.raw.places import PARTS, first_of, located
+from vad_jax.datasets.raw.places import PARTS, all_of, located
 from vad_jax.datasets.walk import Walk
 from vad_jax.types import DataError
 
@@ -95,7 +100,7 @@ def open_avenue(root: Path, *, labels: str | Path | None = None) -> Dataset:
         root=root,
         training=training,
         testing=testing,
-        labels=_labels(labels, root, masks, first_of("avenue", root, test)),
+        labels=_labels(labels, root, masks, all_of("avenue", root, test)),
         masks=masks,
         fps=FPS,
         ignored=walk.ignored,
@@ -141,20 +146,56 @@ def _masks(root: Path, test: Path) -> Path | None:
     return next((folder for folder in folders if folder.is_dir()), None)
 
 
+def frame_labels_of(path: Path) -> Literal["masks", "intervals"]:
+    """From which of the set's two sources a file of frame labels was made.
+
+    Cells of intervals (`gt`) say it by their form, labels frame by frame by the published number
+    of anomalous frames. Where they have neither number, as of a part of the set, one array is taken
+    for intervals and a vector a video for masks: so they were repacked. A file that cannot be read
+    is taken for intervals: who reads it says what is wrong with it.
+    """
+    import scipy.io
+
+    try:
+        if path.suffix == ".mat":
+            vectors = scipy.io.loadmat(path)
+            otherwise = "intervals" if "gt" in vectors else "masks"
+            arrays = [of for name, of in vectors.items() if name.isdecimal()]
+        else:
+            otherwise, arrays = "intervals", [np.load(path, allow_pickle=False)]
+        anomalous = sum(int(array.sum()) for array in arrays)
+    except Exception:  # NumPy and SciPy raise half a dozen kinds each for files not their own
+        return "intervals"
+    _, masks, intervals = (sum(counts) for counts in zip(*TESTING, strict=True))
+    return {masks: "masks", intervals: "intervals"}.get(anomalous, otherwise)
+
+
 def _labels(
-    asked: str | Path | None, root: Path, masks: Path | None, intervals: Path | None
+    asked: str | Path | None, root: Path, masks: Path | None, files: Sequence[Path]
 ) -> Path | None:
+    """The source that is asked for, or the first that is there.
+
+    Args:
+      asked: `masks`, `intervals`, a path or None.
+      root: of the set.
+      masks: folder of pixel masks, or None.
+      files: of frame labels, in the order of preference.
+    """
     if asked is None:
-        return masks or intervals
-    if str(asked) == "masks":
-        found, looked_for = masks, f"ground_truth_demo/{MASKS}/"
-    elif str(asked) == "intervals":
-        found, looked_for = intervals, "avenue.mat or frame_labels_avenue.npy"
-    else:
+        return masks or next(iter(files), None)
+    if str(asked) not in ("masks", "intervals"):
         return given_labels(asked)
-    if found is None:
-        raise DataError(
-            f"{root} has no {asked}: looked for {looked_for} there and beside it. Give their path "
-            "(data.labels, --labels)."
-        )
-    return found
+    made = [file for file in files if frame_labels_of(file) == str(asked)]
+    if str(asked) == "masks" and masks:
+        made.insert(0, masks)
+    if made:
+        return made[0]
+    looked_for = "avenue.mat or frame_labels_avenue.npy"
+    if str(asked) == "masks":
+        looked_for = f"ground_truth_demo/{MASKS}/, or such labels in {looked_for},"
+    others = ", ".join(file.name for file in files)
+    raise DataError(
+        f"{root} has no {asked}: looked for {looked_for} there and beside it"
+        + (f"; {others} {'holds' if len(files) == 1 else 'hold'} the other kind" if files else "")
+        + ". Give their path (data.labels, --labels)."
+    )

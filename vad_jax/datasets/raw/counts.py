@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from vad_jax.data.source import Source
-from vad_jax.datasets.names import first_missing, natural
+from vad_jax.datasets.names import first_missing
+from vad_jax.spelling import counted, natural
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def differences(split: str, found: Sequence[Source], part: Part, *, first: int) 
     """
     notes = []
     if len(found) != part.videos:
-        notes.append(f"{split}: {len(found)} videos, {part.videos} published")
+        notes.append(f"{split}: {counted(len(found), 'video')}, {part.videos} published")
     lengths = by_name(part.lengths)
     for source in found:
         frames = lengths.get(natural(source.name))
@@ -101,4 +102,5 @@ def fewer(source: Source, frames: int, *, first: int, here: int | None = None) -
     """
     missing = first_missing(source, first=first, frames=frames)
     here = len(source.images or ()) if here is None else here
-    return f"{here} frames, {frames} published" + (f", first missing {missing}" if missing else "")
+    said = f"{counted(here, 'frame')}, {frames} published"
+    return said + (f", first missing {missing}" if missing else "")

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from vad_jax.datasets.dataset import Dataset
-from vad_jax.datasets.names import is_junk
+from vad_jax.datasets.names import check_case, is_junk
+from vad_jax.spelling import lying
 
 PARTS = ("training", "testing")  # the folders of the repacked layouts and of the generic folder
 LABELS = {  # files and folders with frame labels, the first that is there is used
@@ -48,11 +49,17 @@ def located(
       root: as a user gave it: the folder itself, or one that holds it.
       names: of the folder, below the root.
       folders: layout → names of its folders, one of which is enough.
+
+    Raises:
+      DataError: such a folder is there with another case.
     """
     for place in (root, *(root / name for name in names)):
         for layout, inside in folders.items():
             if any((place / name).is_dir() for name in inside):
                 return place, layout
+    for inside in folders.values():
+        for name in inside:
+            check_case(root / name)
     return None
 
 
@@ -88,7 +95,7 @@ def truths(dataset: Dataset) -> tuple[Truth, ...]:
         files += [
             place
             for place in (dataset.root / "labels", *(test / "frames" for test in tests), *tests)
-            if any((place / f"{source.name}.npy").is_file() for source in dataset.testing)
+            if any(lying(place, f"{source.name}.npy").is_file() for source in dataset.testing)
         ]
     found += [Truth("labels", path) for path in files]
     found += [Truth("tracks", place / "tracks") for place in places if (place / "tracks").is_dir()]

@@ -13,12 +13,15 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from vad_jax.data.source import Source
+from vad_jax.data.suffixes import VIDEOS
 from vad_jax.datasets.annotated import ANNOTATIONS
 from vad_jax.datasets.dataset import Dataset
 from vad_jax.datasets.folder import check_root, given_labels
 from vad_jax.datasets.names import inside, shown
 from vad_jax.datasets.raw.counts import Part, Published
-from vad_jax.datasets.walk import VIDEOS, Walk
+from vad_jax.datasets.walk import Walk
+from vad_jax.disguise import check_file
+from vad_jax.spelling import composed, counted
 from vad_jax.types import DataError
 
 FPS = 30.0
@@ -92,11 +95,12 @@ def read_list(file: str | Path) -> dict[str, Listed]:
     """
     found: dict[str, Listed] = {}
     try:
+        check_file(Path(file))
         text = Path(file).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{file} is no text in UTF-8 ({error}). Save it as UTF-8.") from None
     for number, line in enumerate(text.splitlines(), 1):
-        line = line.strip().replace("\\", "/")
+        line = composed(line.strip().replace("\\", "/"))
         if not line or line.startswith("#"):
             continue
         where, path = f"{file}, line {number}", PurePosixPath(line)
@@ -146,7 +150,7 @@ def open_ucf_crime(
     films: dict[str, list[Path]] = {}
     for file in files:
         if file.suffix.lower() in VIDEOS:
-            films.setdefault(file.stem, []).append(file)
+            films.setdefault(composed(file.stem), []).append(file)
     parts = []
     for name, videos in zip(lists, listed, strict=True):
         found = tuple(
@@ -157,7 +161,8 @@ def open_ucf_crime(
         if len(found) < len(videos):
             missing = shown(video for video in videos if video not in films)
             walk.notes.append(
-                f"{name} lists {len(videos)} videos, {len(found)} are there; missing {missing}"
+                f"{name} lists {counted(len(videos), 'video')}, {len(found)} are there; missing "
+                f"{missing}"
             )
         parts.append(found)
     if not any(parts):
@@ -167,7 +172,8 @@ def open_ucf_crime(
         )
     unlisted = films.keys() - listed[0].keys() - listed[1].keys()
     if unlisted:
-        walk.notes.append(f"{len(unlisted)} videos are in neither list: {shown(unlisted)}")
+        number = counted(len(unlisted), "video")
+        walk.notes.append(f"in neither list, {number}: {shown(unlisted)}")
     annotation = next((texts[name] for name in ANNOTATIONS if name in texts), None)
     return Dataset(
         name="ucf_crime",
@@ -208,7 +214,8 @@ def _list_faults(listed: tuple[Mapping[str, Listed], ...]) -> Iterator[str]:
         here = Counter(line.event for line in videos.values())
         for event, numbers in VIDEOS_OF.items():
             if here[event] != numbers[part]:
-                yield f"{name} lists {here[event]} videos of {event}, {numbers[part]} published"
+                listed_here = f"{name} lists {counted(here[event], 'video')} of {event}"
+                yield f"{listed_here}, {numbers[part]} published"
 
 
 def _files(walk: Walk, folder: Path) -> Iterator[Path]:
@@ -232,7 +239,7 @@ def _lists(
     train, test = (read_list(texts[name]) for name in names)
     if both := train.keys() & test.keys():
         raise DataError(
-            f"{len(both)} videos are in both {texts[names[0]]} and {texts[names[1]]}: "
+            f"{texts[names[0]]} and {texts[names[1]]} both list {counted(len(both), 'video')}: "
             f"{shown(both)}. What is tested must not be trained on. An altered test list is in "
             "circulation: take the one that belongs to the annotation."
         )

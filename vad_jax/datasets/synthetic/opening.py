@@ -15,14 +15,18 @@ from vad_jax.types import DataError
 log = logging.getLogger(__name__)
 
 SCENE_SETS = ("synthetic_scenes", "synthetic_scenes_held_out")
-NAMES = ("synthetic", *SCENE_SETS)
+_PRESETS = {"synthetic": "quickstart", "synthetic_camera": "camera"} | dict.fromkeys(
+    SCENE_SETS, "scenes"
+)
+NAMES = tuple(_PRESETS)
 
 
 def open_synthetic(name: str, root: Path, *, labels: str | Path | None = None) -> Dataset:
     """A synthetic set by its name, one of `NAMES`.
 
     Args:
-      name: `synthetic_scenes` trains on scenes 0 to 79 and tests on 100 to 159,
+      name: `synthetic` and `synthetic_camera` show one scene, in 6 and 24 test videos;
+        `synthetic_scenes` trains on scenes 0 to 79 and tests on 100 to 159,
         `synthetic_scenes_held_out` tests on 64 to 79 of the same folder.
       root: its folder; where there is none the set is written there.
       labels: a user's own path instead of the search.
@@ -33,7 +37,7 @@ def open_synthetic(name: str, root: Path, *, labels: str | Path | None = None) -
     scenes = name in SCENE_SETS
     if not root.exists():
         log.info("Writing the synthetic set to %s.", root)
-        writer.write(root, preset="scenes" if scenes else "quickstart")
+        writer.write(root, preset=_PRESETS[name])
     dataset = replace(open_folder(name, root, labels=labels), fps=FPS)
     return _of_scenes(dataset) if scenes else dataset
 

@@ -16,6 +16,8 @@ from vad_jax.types import DataError
 
 SCENES = {"training": range(64), "validation": range(64, 80), "testing": range(100, 160)}
 
+_TESTS = {"quickstart": 6, "camera": 24}  # test videos of the one scene
+
 
 class Row(NamedTuple):
     """One video of a preset: its part of the folder, its name, and the numbers that make it."""
@@ -29,14 +31,16 @@ class Row(NamedTuple):
 
 
 def plan(preset: str) -> tuple[Row, ...]:
-    """The videos of a preset, `quickstart` or `scenes`.
+    """The videos of a preset, `quickstart`, `camera` or `scenes`.
 
-    In `scenes` a video is called `SCENE_NUMBER`; `SCENES` says which scenes are for what.
+    `camera` is `quickstart` with four turns of the kinds of anomaly, 24 test videos. In `scenes` a
+    video is called `SCENE_NUMBER`; `SCENES` says which scenes are for what.
     """
-    if preset == "quickstart":
+    if preset in _TESTS:
+        tests = range(_TESTS[preset])
         normal = [(TRAIN, i) for i in range(4)] + [(HELD_OUT, 0)]
         rows = [Row("training", f"{n + 1:02d}", 0, *which, 120) for n, which in enumerate(normal)]
-        return (*rows, *(Row("testing", f"{i + 1:02d}", 0, TEST, i, 120) for i in range(6)))
+        return (*rows, *(Row("testing", f"{i + 1:02d}", 0, TEST, i, 120) for i in tests))
     if preset == "scenes":
         return tuple(
             Row(part, f"{scene:03d}_{index + 1:02d}", scene, split, index, 80)
@@ -45,7 +49,9 @@ def plan(preset: str) -> tuple[Row, ...]:
             for part, split in (("training", TRAIN), ("testing", TEST))
             for index in range(2)
         )
-    raise DataError(f"No synthetic preset is called {preset!r}. Known are quickstart and scenes.")
+    raise DataError(
+        f"No synthetic preset is called {preset!r}. Known are camera, quickstart and scenes."
+    )
 
 
 def write(root: str | Path, *, preset: str = "quickstart", seed: int = 0) -> Path:
@@ -53,7 +59,8 @@ def write(root: str | Path, *, preset: str = "quickstart", seed: int = 0) -> Pat
 
     Args:
       root: the folder; it appears whole, or not at all.
-      preset: `quickstart` (about 5 MB; training video 05 is the held-out normal one) or `scenes`.
+      preset: `quickstart` (about 5 MB) or `camera` (13 MB), in both of which training video 05 is
+        the held-out normal one, or `scenes`.
       seed: of everything.
 
     Raises:

@@ -13,12 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
+from vad_jax.disguise import check_file
 from vad_jax.evaluation.truth.masks import ADVICE, bare, mask_place, read_masks
+from vad_jax.spelling import counted, lying
 from vad_jax.types import DataError
 
 
 def read_text(file: Path) -> str:
-    """A text file as it is. Raises DataError where it is not UTF-8."""
+    """A text file as it is. Raises DataError where it is not UTF-8, or no text at all."""
+    check_file(file)
     try:
         with file.open(newline="", encoding="utf-8-sig") as lines:
             return lines.read()
@@ -32,6 +35,8 @@ def read_text(file: Path) -> str:
 def read_array(file: Path, lengths: Mapping[str, int]) -> dict[str, np.ndarray]:
     """One array `[N]` or `[1, N]` over all videos in their order (`.npy`)."""
     labels = _vector(_load(file), file)
+    if len(lengths) == 1:
+        return {name: _of_length(labels, name, length, file) for name, length in lengths.items()}
     ends = np.cumsum(list(lengths.values()))
     if len(labels) != ends[-1]:
         at = min(int(np.searchsorted(ends, len(labels), "right")), len(ends) - 1)
@@ -47,8 +52,8 @@ def read_array(file: Path, lengths: Mapping[str, int]) -> dict[str, np.ndarray]:
 
 def read_arrays(folder: Path, lengths: Mapping[str, int]) -> dict[str, np.ndarray]:
     """One array `[F]` a video (`VIDEO.npy`)."""
-    _all_there({name: (folder / f"{name}.npy").is_file() for name in lengths}, folder, "VIDEO.npy")
-    files = {name: folder / f"{name}.npy" for name in lengths}
+    files = {name: lying(folder, f"{name}.npy") for name in lengths}
+    _all_there({name: file.is_file() for name, file in files.items()}, folder, "VIDEO.npy")
     return {
         name: _of_length(_vector(_load(file), file), name, lengths[name], file)
         for name, file in files.items()
@@ -73,7 +78,7 @@ def read_m(file: Path, lengths: Mapping[str, int]) -> dict[str, np.ndarray]:
         videos.append((number, re.sub(r"\s*:\s*", ":", found[1])))
     if len(videos) != len(lengths):
         raise DataError(
-            f"{file} labels {len(videos)} videos, but there are {len(lengths)} test videos. "
+            f"{file} labels {counted(len(videos), 'video')}, but the test set has {len(lengths)}. "
             "Its lines follow the videos in order: choose the data set's own file."
         )
     labels = {}
@@ -86,6 +91,7 @@ def read_m(file: Path, lengths: Mapping[str, int]) -> dict[str, np.ndarray]:
 
 def _latin(file):
     """MATLAB's text in whatever code: only ASCII is looked at, comments may hold the rest."""
+    check_file(file)
     return file.read_bytes().removeprefix(b"\xef\xbb\xbf").decode("latin-1")
 
 
@@ -113,6 +119,7 @@ def read_mat(file: Path, lengths: Mapping[str, int]) -> dict[str, np.ndarray]:
     """Cells `gt` of 1-based inclusive intervals, or one 0/1 vector a video under its name."""
     import scipy.io
 
+    check_file(file)
     try:
         content = scipy.io.loadmat(file)
     except Exception as error:  # SciPy raises half a dozen kinds for files that are not its own
@@ -148,7 +155,7 @@ def _cells(gt, videos, file):
         cells = [gt]
     if len(cells) != videos:
         raise DataError(
-            f"{file} labels {len(cells)} videos in `gt`, but there are {videos} test videos. "
+            f"{file} labels {counted(len(cells), 'video')} in `gt`, but the test set has {videos}. "
             "Its cells follow the videos in order: choose the data set's own file."
         )
     return [bare(cell) for cell in cells]
@@ -198,7 +205,7 @@ def read_mask_labels(folder: Path, lengths: Mapping[str, int]) -> dict[str, np.n
 
 def read_track_labels(folder: Path, lengths: Mapping[str, int]) -> dict[str, np.ndarray]:
     """Frames in which a track is seen: rows `track,frame,x0,y0,x1,y1`, 0-based (`VIDEO.txt`)."""
-    files = {name: folder / f"{name}.txt" for name in lengths}
+    files = {name: lying(folder, f"{name}.txt") for name in lengths}
     _all_there({name: file.is_file() for name, file in files.items()}, folder, "VIDEO.txt")
     labels = {name: np.zeros(length, np.uint8) for name, length in lengths.items()}
     for name, file in files.items():
@@ -208,12 +215,22 @@ def read_track_labels(folder: Path, lengths: Mapping[str, int]) -> dict[str, np.
     return labels
 
 
+def are_tracks(file: Path) -> bool:
+    """Whether a file begins with a row of six numbers, as tracks do."""
+    with file.open("rb") as lines:
+        return len(_numbers(lines.readline().decode("latin-1"))) == 6
+
+
+def _numbers(line):
+    try:
+        return [float(field) for field in line.split(",")]
+    except ValueError:
+        return []
+
+
 def _tracked(line, name, length, where):
     """The frame of a row of a track."""
-    try:
-        fields = [float(field) for field in line.split(",")]
-    except ValueError:
-        fields = []
+    fields = _numbers(line)
     if len(fields) != 6 or fields[1] % 1:
         raise DataError(
             f"{where} reads {line.strip()!r}. Expected six numbers: `track,frame,x0,y0,x1,y1`."
@@ -227,6 +244,7 @@ def _tracked(line, name, length, where):
 
 
 def _load(file):
+    check_file(file)
     try:
         found = np.load(file, allow_pickle=False)
         if not isinstance(found, np.ndarray):
@@ -235,8 +253,8 @@ def _load(file):
         return found
     except Exception as error:  # NumPy raises half a dozen kinds for files that are not its own
         raise DataError(
-            f"{file} is no plain array of numbers ({error}). Pickles and object arrays are never "
-            "loaded: save the labels with np.save as numbers, or write labels.csv."
+            f"{file} is no plain array of numbers ({error}). Save the labels with np.save as "
+            "numbers, or write labels.csv."
         ) from error
 
 
@@ -259,7 +277,10 @@ def _vector(labels, file):
 
 def _of_length(labels, name, length, file):
     if len(labels) != length:
-        raise DataError(f"{name} has {length} frames but {len(labels)} labels ({file}). {ADVICE}")
+        raise DataError(
+            f"{name} has {counted(length, 'frame')} but {counted(len(labels), 'label')} ({file}). "
+            f"{ADVICE}"
+        )
     return labels
 
 

@@ -16,10 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
+from vad_jax.disguise import check_file
 from vad_jax.evaluation.truth import label_files
 from vad_jax.evaluation.truth.interval_table import read_csv
 from vad_jax.evaluation.truth.masks import is_mask_array, mask_place
 from vad_jax.evaluation.truth.temporal import read_temporal
+from vad_jax.spelling import lying
 from vad_jax.types import DataError
 
 
@@ -39,7 +41,11 @@ class Labels:
 
 
 def read_labels(
-    path: str | Path, lengths: Mapping[str, int], *, fps: Mapping[str, float] | None = None
+    path: str | Path,
+    lengths: Mapping[str, int],
+    *,
+    fps: Mapping[str, float] | None = None,
+    times: Mapping[str, np.ndarray] | None = None,
 ) -> Labels:
     """The labels of the test videos.
 
@@ -49,15 +55,17 @@ def read_labels(
         `*.m`, `*.mat`, `Temporal_Anomaly_Annotation*.txt`, masks (there or under `masks/`; the
         forms of `masks.py`), and tracks `VIDEO.txt` (there or under `tracks/`).
       lengths: test video → F, in the order in which concatenated labels hold them.
-      fps: video → frames a second, for times like `12.5s` in `labels.csv`.
+      fps: video → frames a second, for times like `12.5s` in `labels.csv` of videos that are not
+        in `times`.
+      times: video → when each of its frames is seen, seconds `[F]`.
 
     Raises:
       DataError: nothing to read, a video without labels, a length that differs, a value that is
-        neither 0 nor 1, a range that leaves the video, a pickle.
+        neither 0 nor 1, masks of more than two values, a range that leaves the video, a pickle.
     """
     path = Path(path)
     file, read = _find(path, lengths)
-    options = {"fps": fps} if read is read_csv else {}
+    options = {"fps": fps, "times": times} if read is read_csv else {}
     values = read(file, lengths, **options)
     return Labels(values=values, source=str(file), digest=digest(values))
 
@@ -83,6 +91,7 @@ FILES = ("labels.npy", "frame_labels*.npy", "*.m", "*.mat", "Temporal_Anomaly_An
 def _find(path, lengths):
     """The file or folder that holds the labels, and what reads it."""
     if path.is_file():
+        check_file(path)
         if path.suffix.lower() not in READERS:
             raise DataError(
                 f"{path} is no form of labels that is known: {', '.join(READERS)}, a folder of "
@@ -94,7 +103,7 @@ def _find(path, lengths):
     if (path / "labels.csv").is_file():
         return path / "labels.csv", read_csv
     for folder in (path / "labels", path):
-        arrays = [folder / f"{name}.npy" for name in lengths]
+        arrays = [lying(folder, f"{name}.npy") for name in lengths]
         if any(array.is_file() and not is_mask_array(array) for array in arrays):
             return folder, label_files.read_arrays
     for pattern in FILES:
@@ -108,7 +117,7 @@ def _find(path, lengths):
         if any(mask_place(folder, name) for name in lengths):
             return folder, label_files.read_mask_labels
     for folder in (path / "tracks", path):
-        if any((folder / f"{name}.txt").is_file() for name in lengths):
+        if any(lying(folder, f"{name}.txt").is_file() for name in lengths):
             return folder, label_files.read_track_labels
     raise DataError(
         f"{path} holds no labels of the test videos {', '.join(list(lengths)[:3])} …: neither "

@@ -4,6 +4,10 @@ They come as a folder of images a video (UCSD's `VIDEO_gt/NAME.bmp`, else `VIDEO
 array `[F, H, W]` a video (ShanghaiTech's `VIDEO.npy`), or as a MATLAB cell of F masks a video
 (Avenue's `1_label.mat`, whose numbers have no leading zero).
 
+Masks have two values: 0, and one other where it is anomalous. JPEG blurs their edges, and there
+the pixels count that lie nearer to white than to black; more values in any other form are refused,
+for nobody can say which of them count.
+
 Source: datasets.md (UCSD Ped1 and Ped2; CUHK Avenue; ShanghaiTech; the generic folder).
 """
 
@@ -16,6 +20,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from vad_jax.disguise import check_file
+from vad_jax.spelling import counted, lying, natural
 from vad_jax.types import DataError
 
 ADVICE = (
@@ -24,6 +30,8 @@ ADVICE = (
 )
 IMAGES = (".png", ".bmp", ".jpg", ".jpeg", ".tif", ".tiff")
 CELLS = "volLabel"  # the variable of Avenue's files
+WHITE = 128  # from which on a pixel of a JPEG mask counts
+JPEG = b"\xff\xd8"  # begins its files
 
 
 class MaskFacts(NamedTuple):
@@ -32,12 +40,14 @@ class MaskFacts(NamedTuple):
     Attributes:
       labels: `[F]` uint8, 1 where a mask has a pixel that is not 0.
       sizes: (height, width) → the first frame of that size.
-      values: value of a pixel → the first frame that holds it.
+      values: value of a pixel, its highest channel → the first frame that holds it.
+      blurred: whether they were saved as JPEG.
     """
 
     labels: np.ndarray
     sizes: dict[tuple[int, int], int]
     values: dict[int | float, int]
+    blurred: bool
 
 
 def mask_place(folder: Path, name: str) -> Path | None:
@@ -46,13 +56,14 @@ def mask_place(folder: Path, name: str) -> Path | None:
     Beside folders `VIDEO_gt` a folder `VIDEO` holds frames.
     """
     beside_frames = any(folder.glob("*_gt"))
-    candidate = folder / (f"{name}_gt" if beside_frames else name)
+    candidate = lying(folder, f"{name}_gt" if beside_frames else name)
     if candidate.is_dir() and _mask_files(candidate):
         return candidate
-    if (array := folder / f"{name}.npy").is_file() and is_mask_array(array):
+    if (array := lying(folder, f"{name}.npy")).is_file() and is_mask_array(array):
         return array
     number = re.fullmatch(r"\D*0*(\d+)", name)
-    cells = [folder / f"{n}_label.mat" for n in (*(number.groups() if number else ()), name)]
+    names = (*(number.groups() if number else ()), name)
+    cells = [lying(folder, f"{name}_label.mat") for name in names]
     return next((file for file in cells if file.is_file()), None)
 
 
@@ -74,14 +85,27 @@ def read_masks(folder: Path, name: str, length: int) -> Iterator[np.ndarray]:
       length: F.
 
     Yields:
-      `[H, W]` bool, True where any channel is not 0.
+      `[H, W]` bool, True where any channel is not 0; of JPEG files where any is `WHITE` or more.
+
+    Raises:
+      DataError: no masks, another number of them, a file that cannot be read, or masks of more
+        than two values.
     """
     where = _place(folder, name)
     number, masks = _stored(where)
     if number != length:
-        raise DataError(f"{name} has {length} frames but {number} masks ({where}). {ADVICE}")
-    for mask in masks:
-        yield mask.any(axis=-1) if mask.ndim == 3 else mask != 0
+        raise DataError(
+            f"{name} has {counted(length, 'frame')} but {counted(number, 'mask')} ({where}). "
+            f"{ADVICE}"
+        )
+    read = _nearer_to_white if _is_jpeg(where) else _not_zero
+    yield from read(map(_flat, masks), f"{name} ({where})")
+
+
+def blurred(folder: Path, name: str) -> bool:
+    """Whether a video has masks that were saved as JPEG, so that their edges are not exact."""
+    where = mask_place(folder, name)
+    return where is not None and _is_jpeg(where)
 
 
 def mask_facts(folder: Path, name: str) -> MaskFacts:
@@ -91,14 +115,51 @@ def mask_facts(folder: Path, name: str) -> MaskFacts:
       DataError: the video has no masks, or a file that cannot be read.
     """
     labels, sizes, values = [], {}, {}
-    _, masks = _stored(_place(folder, name))
-    for frame, mask in enumerate(masks):
-        sizes.setdefault(mask.shape[:2], frame)
+    where = _place(folder, name)
+    _, masks = _stored(where)
+    for frame, mask in enumerate(map(_flat, masks)):
+        sizes.setdefault(mask.shape, frame)
         here = _values(mask)
         for value in here.tolist():
             values.setdefault(value, frame)
         labels.append(here.any())
-    return MaskFacts(np.array(labels, np.uint8), sizes, values)
+    return MaskFacts(np.array(labels, np.uint8), sizes, values, _is_jpeg(where))
+
+
+def _flat(mask):
+    """`[H, W]`, the highest channel."""
+    return mask.max(axis=-1) if mask.ndim == 3 else mask
+
+
+def _not_zero(masks, where):
+    """Each mask of two values as `[H, W]` bool."""
+    value = None
+    for frame, mask in enumerate(masks):
+        found = mask != 0
+        if found.any():
+            low, high = mask[found].min(), mask[found].max()
+            value = high if value is None else value
+            if not low == high == value:
+                others = ", ".join(f"{v:g}" for v in dict.fromkeys((value, low, high)))
+                raise DataError(
+                    f"{where}, frame {frame}: masks hold 0, {others} and perhaps more; they have "
+                    "two values, 0 and one other. Were they resized, or do they number things? "
+                    "Take the originals, or save as PNG with one value for all that is anomalous."
+                )
+        yield found
+
+
+def _nearer_to_white(masks, where):
+    """Each mask of a JPEG file as `[H, W]` bool; none is lost."""
+    for frame, mask in enumerate(masks):
+        found = mask >= WHITE
+        if mask.any() and not found.any():
+            raise DataError(
+                f"{where}, frame {frame}: the brightest pixel of this JPEG mask is {mask.max()} "
+                "of 255, too dark to tell what is anomalous. Take the originals, or save as PNG "
+                "with 0 and 255."
+            )
+        yield found
 
 
 def _values(mask):
@@ -110,9 +171,14 @@ def _values(mask):
 
 def no_masks(folder: Path, name: str) -> str:
     """What is said of a video for which `mask_place` finds nothing."""
-    if (folder / f"{name}.npy").is_file():
-        return f"{folder / f'{name}.npy'} is no whole array of masks, [F, H, W]: replace it"
-    return f"it has no masks in {folder}"
+    array = lying(folder, f"{name}.npy")
+    if not array.is_file():
+        return f"it has no masks in {folder}"
+    try:
+        check_file(array)
+    except DataError as error:
+        return str(error).removesuffix(".")
+    return f"{array} is no whole array of masks, [F, H, W]: replace it"
 
 
 def _place(folder, name):
@@ -129,12 +195,14 @@ def _mask_files(folder):
         for file in folder.iterdir()
         if file.suffix.lower() in IMAGES and not file.name.startswith(".")
     ]
-    return sorted(files, key=lambda file: (_natural(file.stem), file.name))
+    return sorted(files, key=lambda file: (natural(file.stem), file.name))
 
 
-def _natural(name):
-    """Sorts as the frames are sorted: digits as numbers."""
-    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
+def _is_jpeg(where):
+    if not where.is_dir():
+        return False
+    with _mask_files(where)[0].open("rb") as file:
+        return file.read(len(JPEG)) == JPEG
 
 
 def _stored(where):
@@ -157,6 +225,7 @@ def _image(file):
     # colour drops an alpha channel, which is never 0; any depth keeps 1 of 65,535
     mask = cv2.imread(str(file), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
     if mask is None:
+        check_file(file)
         raise DataError(f"{file} cannot be read as an image. Replace the file.")
     return mask
 
@@ -164,6 +233,7 @@ def _image(file):
 def _cells(file):
     import scipy.io
 
+    check_file(file)
     try:
         content = scipy.io.loadmat(file, variable_names=[CELLS])
     except Exception as error:  # SciPy raises half a dozen kinds for files that are not its own

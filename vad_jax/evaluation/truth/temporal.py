@@ -18,6 +18,7 @@ import numpy as np
 
 from vad_jax.evaluation.truth.label_files import read_text
 from vad_jax.evaluation.truth.masks import ADVICE
+from vad_jax.spelling import composed, counted
 from vad_jax.types import DataError
 
 NORMAL = "Normal"
@@ -62,7 +63,7 @@ def read_annotations(file: Path, *, weak: bool = False) -> dict[str, Annotation]
                 f"{where} has {len(fields)} fields, expected 6: video, class, start, end, start, "
                 "end; −1 where an interval is absent."
             )
-        name = PurePosixPath(fields[0].replace("\\", "/")).stem
+        name = composed(PurePosixPath(fields[0].replace("\\", "/")).stem)
         if name in found:
             raise DataError(
                 f"{where} labels {name}, which line {found[name].line} does, too: remove one."
@@ -88,7 +89,7 @@ def read_temporal(
       DataError: a bad line, a video without one, an interval wholly past the video's end.
     """
     annotations = read_annotations(file, weak=weak)
-    lines = {name: annotations.get(PurePosixPath(name).name) for name in lengths}
+    lines = {name: annotations.get(composed(PurePosixPath(name).name)) for name in lengths}
     missing = [name for name, line in lines.items() if line is None]
     if missing:
         raise DataError(
@@ -103,7 +104,8 @@ def read_temporal(
             if start >= lengths[name]:
                 raise DataError(
                     f"{file}, line {number} labels frames {start + 1} to {end} of {name}, which "
-                    f"has {lengths[name]} frames: the interval lies past the end. {ADVICE}"
+                    f"has {counted(lengths[name], 'frame')}: the interval lies past the end. "
+                    f"{ADVICE}"
                 )
             labels[name][start:end] = 1
     return labels
