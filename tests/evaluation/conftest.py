@@ -30,14 +30,24 @@ def scored(test_set):
 @pytest.fixture(scope="session")
 def test_set():
     """Scores a little better than chance; the last video is anomalous throughout."""
+    return made(("01", "02", "street/03", "04"), LENGTHS)
+
+
+@pytest.fixture(scope="session")
+def enough():
+    """The like with seven videos of both classes, so that intervals can be given."""
+    return made(tuple(f"{n:02d}" for n in range(1, 9)), (40, 30, 50, 26, 38, 60, 44, 20))
+
+
+def made(names, lengths):
     random = np.random.default_rng(6)
-    labels = [np.arange(length) * 2 >= length for length in LENGTHS[:-1]]
-    labels = [video.astype(np.int8) for video in [*labels, np.ones(LENGTHS[-1])]]
+    labels = [np.arange(length) * 2 >= length for length in lengths[:-1]]
+    labels = [video.astype(np.int8) for video in [*labels, np.ones(lengths[-1])]]
     values = [video + random.normal(size=len(video)) for video in labels]
     for video in values:
         video[:4] = np.nan
     return Scored(
-        names=("01", "02", "street/03", "04"),
+        names=names,
         labels=labels,
         scores={name: [video.copy() for video in values] for name in SCORES},
         parts={"psnr": [30 - video for video in values], "distance": values},

@@ -15,6 +15,7 @@ from vad_jax.evaluation import (
     bootstrap,
     paired_bootstrap,
 )
+from vad_jax.evaluation.bootstrap import METHODS
 from vad_jax.types import DataError
 
 GOLDEN = json.loads(
@@ -30,7 +31,8 @@ def columns(case):
 
 
 def options(case):
-    return {name: case["input"][name] for name in ("replicates", "seed", "level")}
+    given = {name: case["input"][name] for name in ("replicates", "seed", "level")}
+    return given | {"method": "percentile"}
 
 
 @pytest.fixture
@@ -109,14 +111,16 @@ def test_groups_that_do_not_fit_are_refused(videos):
 
 
 def test_interval_holds_its_level(videos):
-    found = bootstrap(*videos, average_precision, replicates=200, level=0.8)
+    found = bootstrap(*videos, average_precision, replicates=200, level=0.8, method="percentile")
     inside = (found.values >= found.low) & (found.values <= found.high)
     assert inside.mean() == pytest.approx(0.8, abs=0.02)
 
 
 def test_same_seed_gives_the_same_interval(videos):
-    assert bootstrap(*videos, auc_micro)[:4] == bootstrap(*videos, auc_micro)[:4]
-    assert bootstrap(*videos, auc_micro, seed=1).low != bootstrap(*videos, auc_micro).low
+    by = {"method": "percentile"}
+    assert bootstrap(*videos, auc_micro, **by)[:4] == bootstrap(*videos, auc_micro, **by)[:4]
+    other = bootstrap(*videos, auc_micro, seed=1, **by)
+    assert other.low != bootstrap(*videos, auc_micro, **by).low
 
 
 def test_one_class_drops_every_replicate():
@@ -125,13 +129,14 @@ def test_one_class_drops_every_replicate():
 
 
 def test_run_against_itself_shows_no_difference(videos):
-    labels, scores = videos
-    found = paired_bootstrap(labels, scores, scores, auc_micro, replicates=100)
-    assert (found.low, found.high, found.p) == (0, 0, 1)
+    labels, scores = (2 * each for each in videos)
+    for method in METHODS:
+        found = paired_bootstrap(labels, scores, scores, auc_micro, replicates=100, method=method)
+        assert (found.low, found.high, found.p) == (0, 0, 1), method
 
 
 def test_paired_runs_count_only_frames_that_both_score(videos):
-    labels, scores = videos
+    labels, scores = (2 * each for each in videos)
     full = [np.nan_to_num(video, nan=9.0) for video in scores]  # would change a, were they to count
     found = paired_bootstrap(labels, full, scores, auc_micro, replicates=50)
     assert (found.low, found.high) == (0, 0)

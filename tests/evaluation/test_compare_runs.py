@@ -36,9 +36,9 @@ def moved(scored, seed):
 
 
 @pytest.fixture(scope="module")
-def drawn(test_set):
+def drawn(enough):
     """Two seeds of one config, and a run of another."""
-    scored = replace(test_set, results={})
+    scored = replace(enough, results={})
     files = {"a": scored, "b": moved(scored, 1), "c": moved(scored, 2)}
     runs = {"a": of(files["a"]), "b": of(files["b"], seed=1), "c": of(files["c"], width=99)}
     return runs, files
@@ -100,6 +100,18 @@ def test_differences_are_those_of_the_paired_bootstrap(three):
         expected = evaluation.paired_bootstrap(labels, a, b, evaluation.auc_micro)
         interval = f"({100 * expected.low:+.1f} to {100 * expected.high:+.1f}), p {expected.p:.3f}"
         assert found[name][0].endswith(interval)
+
+
+def test_too_few_videos_are_said_in_every_cell(test_set):
+    scored = replace(test_set, results={})
+    files = {"a": scored, "b": moved(scored, 1)}
+    runs = {"a": of(files["a"]), "b": of(files["b"], seed=1)}
+    text = comparison(runs, files)
+    for row in ("a", "b"):
+        assert all(cell.endswith(" (too few videos to say)") for cell in cells(text)[row][1:])
+    assert cells(text)["interval of 2 seeds"][1:] == ["too few videos to say"] * 3
+    assert all(cell.endswith(" (too few videos to say)") for cell in cells(text, 1)["b"])
+    assert "p " not in text.replace("points", "")
 
 
 def test_a_run_does_not_differ_from_itself(three):

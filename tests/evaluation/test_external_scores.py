@@ -42,6 +42,54 @@ def test_one_array_a_video(tmp_path, values, labels):
         np.testing.assert_array_equal(mine, theirs)
 
 
+def numbered(count=12):
+    """Labels and perfect scores of videos 1 to 12, each with an event of its own length."""
+    labels = {str(n): (np.arange(20 + n) >= 10).astype(np.int8) for n in range(1, count + 1)}
+    random = np.random.default_rng(0)
+    return labels, {n: own + 0.1 * random.random(len(own)) for n, own in labels.items()}
+
+
+def test_arrays_named_by_numbers_are_in_natural_order_whatever_theirs_in_the_file(tmp_path):
+    truth, perfect = numbered()
+    np.save(tmp_path / "labels.npy", np.concatenate(list(truth.values())))
+    for order in (sorted(perfect), list(perfect)[::-1]):
+        np.savez(tmp_path / "a.npz", **{name: perfect[name] for name in order})
+        found = read_external(tmp_path / "a.npz", tmp_path / "labels.npy")
+        assert found.names == tuple(truth)
+        assert auc_micro(found.labels, found.scores["online_raw"]) == 1
+
+
+def test_labels_with_names_go_by_name(tmp_path):
+    truth, perfect = numbered()
+    (tmp_path / "labels").mkdir()
+    for name, own in truth.items():
+        np.save(tmp_path / "labels" / f"{name}.npy", own)
+    order = sorted(perfect)
+    path = joined(tmp_path / "a.npz", [perfect[n] for n in order], video_names=np.array(order))
+    found = read_external(path, tmp_path / "labels")
+    assert auc_micro(found.labels, found.scores["online_raw"]) == 1
+
+
+def test_names_in_the_file_are_met_with_those_of_the_test_set(tmp_path):
+    truth, perfect = numbered()
+    np.save(tmp_path / "labels.npy", np.concatenate(list(truth.values())))
+    order = sorted(perfect)
+    path = joined(tmp_path / "a.npz", [perfect[n] for n in order], video_names=np.array(order))
+    found = read_external(path, tmp_path / "labels.npy", names=list(truth))
+    assert found.names == tuple(truth)
+    assert auc_micro(found.labels, found.scores["online_raw"]) == 1
+    with pytest.raises(DataError, match=r"no scores of \['13'\] and .*not have: \['12'\]"):
+        read_external(path, tmp_path / "labels.npy", names=[*list(truth)[:-1], "13"])
+
+
+def test_accents_may_be_written_in_either_way(tmp_path):
+    scores = {"cafe\u0301": np.arange(9.0)}
+    np.savez(tmp_path / "a.npz", **scores)
+    np.save(tmp_path / "labels.npy", np.arange(9) // 5)
+    found = read_external(tmp_path / "a.npz", tmp_path / "labels.npy", names=["caf\u00e9"])
+    assert found.names == ("caf\u00e9",)
+
+
 def test_scores_that_fall_where_it_is_strange_are_turned(tmp_path, values, labels, scored):
     falling = joined(tmp_path / "a.npz", [30 - video for video in values])
     found = read_external(falling, labels, lower_is_stranger=True)

@@ -1,5 +1,6 @@
 """Figures of K-shot evaluation: drawn once, and the table is what was drawn."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -7,11 +8,11 @@ import pytest
 
 from vad_jax import evaluation
 from vad_jax.evaluation import difference, few_shot_figures, few_shot_table
-from vad_jax.evaluation.differences import difference_text
+from vad_jax.evaluation.differences import difference_parts, difference_text
 from vad_jax.types import DataError
 
 FEW = {"replicates": 50}
-SCENES = ("a", "a", "b", "b")
+SCENES = tuple("abcdefga")
 
 
 def shifted(scored, seed):
@@ -25,8 +26,8 @@ def shifted(scored, seed):
 
 
 @pytest.fixture
-def shots(scored):
-    return {number: shifted(scored, number) for number in (0, 1, 5)}
+def shots(enough):
+    return {number: shifted(enough, number) for number in (0, 1, 5)}
 
 
 def test_figures_are_those_of_the_evaluation(shots):
@@ -83,30 +84,45 @@ def test_other_labels_do_not_compare(shots):
         difference(shots[0], replace(shots[5], names=tuple("abcd")), "paper_raw", "auc_micro")
 
 
-def test_table_holds_the_figures_and_the_differences(shots, scored):
-    other = {number: shifted(scored, 10 + number) for number in (0, 5)}
+def test_table_holds_the_figures_and_the_differences(shots, enough):
+    other = {number: shifted(enough, 10 + number) for number in (0, 5)}
     runs = {"one": shots, "two": other}
     figures = {name: few_shot_figures(own, scenes=SCENES, **FEW) for name, own in runs.items()}
     lines = few_shot_table(runs, figures, scenes=SCENES, **FEW).splitlines()
-    assert "intervals over 2 scenes" in lines[0]
-    assert lines[0].startswith("4 videos, 124 frames")  # 140 without the first four of each
-    titles = [line[:26].rstrip() for line in lines[3:]]
-    assert titles == [
-        *("one", "one", "  minus 0 shots", "one", "  minus 0 shots"),
-        *("two", "  minus one", "two", "  minus 0 shots", "  minus one"),
+    assert "intervals over 7 scenes" in " ".join(lines[:2])
+    assert lines[0].startswith("8 videos, 276 frames")  # 308 without the first four of each
+    assert all(len(line) <= 100 for line in lines)
+    rows = [line for line in lines if line.startswith(("one", "two", "  minus"))]
+    assert [re.split(r"\s{2,}", line.strip())[0] for line in rows] == [
+        *("one", "one", "minus 0 shots", "one", "minus 0 shots"),
+        *("two", "minus one", "two", "minus 0 shots", "minus one"),
     ]
     five = figures["one"]["5"]["online"]
-    assert f"{100 * five['auc_micro']['value']:.1f} (" in lines[6]
-    assert difference_text(five["auc_micro_difference"]) in lines[7]
+    assert f"{100 * five['auc_micro']['value']:.1f} (" in rows[3]
+    assert difference_parts(five["auc_micro_difference"])[0] in rows[4]
     between = difference(other[5], shots[5], "paper_raw", "auc_macro", groups=SCENES, **FEW)
-    assert lines[-1].endswith(difference_text(between))
+    assert rows[-1].endswith(difference_parts(between)[0])
+    assert lines[-1].endswith(difference_parts(between)[1])
+
+
+def test_too_few_videos_are_said_and_no_p(scored):
+    few = {number: shifted(scored, number) for number in (0, 5)}
+    figures = {"one": few_shot_figures(few, **FEW)}
+    text = few_shot_table({"one": few}, figures, **FEW)
+    assert "too few videos to say: 3 of both classes, 6 are needed" in " ".join(text.split())
+    assert "interval" not in text
+    assert text.splitlines()[-1].split("  ")[-1].strip() == "too few videos to say"
+    gap = figures["one"]["5"]["paper"]["auc_micro_difference"]
+    assert (gap["low"], gap["high"], gap["p"]) == (None, None, None)
+    assert difference_text(gap) == f"{100 * gap['value']:+.1f} (too few videos to say)"
 
 
 def test_table_draws_no_figure_anew(shots):
     figures = few_shot_figures(shots, **FEW)
     figures["5"]["paper"]["auc_micro"]["value"] = 0.12345
     assert "12.3 (" in few_shot_table({"one": shots}, {"one": figures}, **FEW)
-    assert "intervals over videos" in few_shot_table({"one": shots}, {"one": figures}, **FEW)
+    text = few_shot_table({"one": shots}, {"one": figures}, **FEW)
+    assert "intervals over videos" in " ".join(text.split())
 
 
 def test_a_difference_that_does_not_exist_is_a_dash(shots):

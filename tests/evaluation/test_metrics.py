@@ -167,3 +167,10 @@ def test_one_class_has_no_metric(label):
 def test_unusable_input_is_named(metric, labels, scores, said):
     with pytest.raises(DataError, match=said):
         metric(labels, scores)
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_a_set_of_one_class_has_no_padded_macro(label):
+    labels, scores = [np.full(9, label), np.full(5, label)], [np.arange(9.0), np.arange(5.0)]
+    for metric in (auc_macro_padded, auc_macro_padded01):
+        assert metric(labels, scores) == (None, 0, 2)

@@ -236,7 +236,7 @@ def test_page_shows_figures_controls_pictures_and_how_to_make_it_again(page):
     for words in (
         "AUC macro (strict)",
         "mean squared difference",
-        "the best control (",
+        "too few videos to say (best control: ",
         "Strongest hits",
         "Worst false alarms",
         "config.input.height",
@@ -325,3 +325,53 @@ def test_shades_cover_what_is_true():
     true = np.array([True, False, False, True, True])
     assert runs(true) == [(0, 1), (3, 5)]
     assert shades(true) == [{"left": 0.0, "width": 20.0}, {"left": 60.0, "width": 40.0}]
+
+
+# The head, the badge, the axes
+
+
+def evaluated(folder, scored, **run):
+    write_scores(folder / "scores.npz", scored)
+    write_metrics(folder / "metrics.json", summarise(scored, run=run, replicates=20, recomputed=5))
+    return render(folder).read_text(encoding="utf-8")
+
+
+def test_the_title_is_the_run_and_its_day_stands_below(tmp_path, enough):
+    folder = tmp_path / "my run"
+    folder.mkdir()
+    date = "2026-12-01T09:05:03+00:00"
+    for about in ({"date": date}, {"environment": {"date": date}}):
+        text = evaluated(folder, enough, **about)
+        assert "<title>my run: evaluation</title>" in text
+        assert re.search(r"<h1>my run</h1>\s*<p[^>]*>2026-12-01 09:05 UTC · mnad · ", text)
+    assert re.search(r"<h1>my run</h1>\s*<p[^>]*>mnad · ", evaluated(folder, enough))
+
+
+def test_too_few_videos_have_no_bar_and_no_badge(tmp_path, scored, enough):
+    few, many = (evaluated(tmp_path, each) for each in (scored, enough))
+    for text, badges in ((few, 0), (many, 2)):
+        tags = [attributes.get("class", "") for _, attributes in Page(text).tags]
+        assert sum(name.startswith("chip") for name in tags) == badges
+        assert sum(name.startswith("span of-") for name in tags) == badges
+        assert ("too few videos to say: 3 of both classes, 6 are needed" in text) == (badges == 0)
+    assert "too few videos to say (best control: " in few
+
+
+def test_curves_have_ticks_and_a_legend(tmp_path, enough):
+    text = evaluated(tmp_path, enough)
+    curves_of_both = text[text.index("<h2>Curves</h2>") : text.index("<h2>Timelines</h2>")]
+    assert curves_of_both.count('<div class="across"><span>0</span><span>0.5</span>') == 4
+    assert curves_of_both.count('<div class="upwards"><span>1</span><span>0.5</span>') == 4
+    assert curves_of_both.count("<line ") == 2 * 6
+    assert '<div class="key">' in curves_of_both
+
+
+def test_hashes_are_folded_and_words_explained(tmp_path, enough):
+    named = dataclasses.replace(enough, meta=enough.meta | {"config_hash": "c" * 64})
+    text = evaluated(tmp_path, named)
+    folds = re.findall(r"<details>(.*?)</details>", text, re.S)
+    assert len(folds) == 2
+    assert "c" * 64 in folds[1]
+    assert text.count("c" * 64) == 1
+    assert text.count("sha256 of") == folds[1].count("sha256 of") == 2
+    assert "<li>micro: all frames of all videos in one ranking" in folds[0]

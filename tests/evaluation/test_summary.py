@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -27,11 +28,22 @@ def scoring(scored, values):
 
 
 @pytest.fixture
+def many_frames(enough):
+    """Noise for the videos of `enough`, with more of it towards the end."""
+    random = np.random.default_rng(5)
+    return [
+        (random.random((len(v), 6, 8)) * np.linspace(20, 255, len(v))[:, None, None]).astype("u1")
+        for v in enough.labels
+    ]
+
+
+@pytest.fixture
 def metrics(scored, frames):
     return summarise(scored, frames, run={"checkpoint": "last"}, **FEW)
 
 
-def test_every_figure_has_its_interval_or_its_reason(metrics):
+def test_every_figure_has_its_interval_or_its_reason(enough, many_frames):
+    metrics = summarise(enough, many_frames, **FEW)
     for protocol in PROTOCOLS:
         for variant in VARIANTS:
             figures = metrics["protocols"][protocol][variant]
@@ -65,17 +77,17 @@ def test_data_and_run_are_stated(metrics):
     assert metrics["protocols"]["paper"]["raw"]["ap"]["chance"] == data["positives"] / 124
 
 
-def test_control_as_a_method_is_marked_as_not_above_the_controls(scored, frames):
-    own = [minmax(video) for video in controls(frames)["mean squared difference"]]
-    metrics = summarise(scoring(scored, own), frames, **FEW)
+def test_control_as_a_method_is_marked_as_not_above_the_controls(enough, many_frames):
+    own = [minmax(video) for video in controls(many_frames)["mean squared difference"]]
+    metrics = summarise(scoring(enough, own), many_frames, **FEW)
     assert metrics["beats_controls"]["paper"]["raw"]["auc_micro"] is False
     assert "NOT above the best control (" in table(metrics)
 
 
-def test_perfect_method_is_above_noisy_controls(scored, frames):
-    noise = [np.random.default_rng(0).integers(0, 9, v.shape).astype("u1") for v in frames]
-    labels = [np.resize([0, 1, 0, 0, 1], len(video)).astype(np.int8) for video in frames]
-    perfect = scoring(dataclasses.replace(scored, labels=labels), [v * 1.0 for v in labels])
+def test_perfect_method_is_above_noisy_controls(enough, many_frames):
+    noise = [np.random.default_rng(0).integers(0, 9, v.shape).astype("u1") for v in many_frames]
+    labels = [np.resize([0, 1, 0, 0, 1], len(video)).astype(np.int8) for video in noise]
+    perfect = scoring(dataclasses.replace(enough, labels=labels), [v * 1.0 for v in labels])
     metrics = summarise(perfect, noise, **FEW)
     assert metrics["beats_controls"]["paper"]["raw"] == {"auc_micro": True, "auc_macro": True}
     assert "paper raw, AUC micro: above the best control (" in table(metrics)
@@ -129,3 +141,121 @@ def test_table_prints_every_figure_beside_its_chance(metrics):
     for title in ("AUC micro", "AUC macro (strict)", "AUC macro padded", "chance", "equal error"):
         assert title in text
     assert "strict macro leaves out videos of one class: 04" in text
+
+
+# Few videos, and what padding alone would make
+
+
+def test_too_few_videos_have_no_interval_and_no_badge_in_words(metrics):
+    for protocol in PROTOCOLS:
+        for variant in VARIANTS:
+            for name in ("auc_micro", "auc_macro", "auc_macro_padded", "ap", "eer"):
+                figure = metrics["protocols"][protocol][variant][name]
+                assert (figure["low"], figure["high"]) == (None, None)
+                assert figure["why"] == "too few videos to say: 3 of both classes, 6 are needed"
+            assert set(metrics["beats_controls"][protocol][variant].values()) == {None}
+            for row in metrics["controls"][protocol][variant]["auc_micro"].values():
+                assert (row["low"], row["high"]) == (None, None)
+    text = table(metrics)
+    assert " to " not in " ".join(line for line in text.splitlines() if line.startswith("AUC"))
+    assert "paper raw, AUC micro: too few videos to say (best control: " in text
+    assert "above the best control" not in text
+    assert "too few videos to say: 3 of both classes, 6 are needed" in " ".join(text.split())
+
+
+def test_scenes_are_the_clusters_where_videos_share_them(enough, many_frames):
+    def over(scenes):
+        meta = enough.meta | {"scenes": scenes}
+        return summarise(dataclasses.replace(enough, meta=meta), many_frames, **FEW)
+
+    alone = summarise(enough, many_frames, **FEW)
+    found = over(list("abcdefgg"))
+    assert found["data"]["scenes"] == 7
+    assert "intervals over 7 scenes" in table(found)
+    few = over(list("aabbccdd"))
+    figure = few["protocols"]["paper"]["raw"]["auc_micro"]
+    assert figure["why"] == "too few scenes to say: 4 of both classes, 6 are needed"
+    for no_spread in (list("aaaaaaaa"), list("abcdefgh")):
+        assert over(no_spread)["protocols"] == alone["protocols"]
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_a_set_of_one_class_has_no_figure_that_padding_makes(scored, frames, label):
+    labels = [np.full(len(video), label, np.int8) for video in scored.labels]
+    metrics = summarise(dataclasses.replace(scored, labels=labels), frames, **FEW)
+    for name in ("auc_macro_padded", "auc_macro_padded01"):
+        assert metrics["protocols"]["paper"]["raw"][name]["value"] is None
+    assert "100.0" not in table(metrics)
+
+
+def test_videos_of_one_class_each_have_no_figure_that_padding_makes(scored, frames):
+    labels = [np.full(len(video), i % 2, np.int8) for i, video in enumerate(scored.labels)]
+    metrics = summarise(dataclasses.replace(scored, labels=labels), frames, **FEW)
+    figures = metrics["protocols"]["paper"]["raw"]
+    assert figures["auc_micro"]["value"] is not None
+    for name in ("auc_macro_padded", "auc_macro_padded01"):
+        assert figures[name]["value"] is None
+        assert "padding alone" in figures[name]["why"]
+
+
+# What is printed
+
+
+def test_no_line_is_wider_than_a_hundred_columns_and_columns_do_not_touch(enough, many_frames):
+    smoothing = (("smooth", (0.2,) * 5, "zero", False),)
+    fusion = Fusion(paper=smoothing, online=smoothing, default="fused")
+    smoothed = {
+        name: [video * (1 + name.endswith("smoothed") * np.arange(len(video))) for video in videos]
+        for name, videos in enough.scores.items()
+    }
+    wide = dataclasses.replace(
+        enough,
+        scores=smoothed,
+        results={f"a further result of a long name_{key}": smoothed[key] for key in SCORES},
+    )
+    lines = table(summarise(wide, many_frames, fusion=fusion, **FEW)).splitlines()
+    assert max(map(len, lines)) <= 100
+    (heads,) = (line for line in lines if "paper smoothed" in line and "online raw" in line)
+    assert len(re.split(r"\s{2,}", heads.strip())) == 4
+    micro = lines.index(next(line for line in lines if line.startswith("AUC micro ")))
+    assert re.fullmatch(r"AUC micro(\s{2,}[\d.]+){4}", lines[micro])
+    assert re.fullmatch(r"(\s{2,}\([\d.]+ to [\d.]+\)){4}", lines[micro + 1])
+
+
+def test_every_word_that_is_printed_is_explained_once(metrics):
+    text = table(metrics)
+    for word in ("raw", "paper", "online", "micro", "macro", "strict", "padded", "control"):
+        assert text.count(f"\n{word}: ") == 1, word
+    assert "\nsmoothed: " not in text  # no column is smoothed
+    assert "\nRBDC: " not in text
+
+
+def test_one_video_is_one_video(scored):
+    one = dataclasses.replace(
+        scored,
+        names=scored.names[:1],
+        labels=scored.labels[:1],
+        scores={name: videos[:1] for name, videos in scored.scores.items()},
+        parts={},
+        results={},
+    )
+    text = table(summarise(one, **FEW))
+    assert text.startswith("1 video, 36 of 40 frames scored")
+    assert "1 videos" not in text
+    assert "means over the frames" not in text  # of no part
+    assert "above the best" not in text
+
+
+def test_many_videos_of_one_class_are_counted_not_listed(scored):
+    names = tuple(f"video {n:03d}" for n in range(40))
+    labels = [np.zeros(9, np.int8)] * 38 + [np.arange(9).astype(np.int8) // 5] * 2
+    many = dataclasses.replace(
+        scored,
+        names=names,
+        labels=labels,
+        scores=dict.fromkeys(SCORES, [np.arange(9.0)] * 40),
+        parts={},
+        results={},
+    )
+    text = " ".join(table(summarise(many, **FEW)).split())
+    assert "one class: video 000, video 001, video 002, video 003, video 004 and 33 more" in text

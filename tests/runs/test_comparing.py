@@ -1,5 +1,6 @@
 """Several runs side by side, from what is on disk."""
 
+import json
 import shutil
 
 import pytest
@@ -17,6 +18,15 @@ def test_a_table_comes_from_the_files(level_run, capsys):
     found = compare([level_run[0]])
     assert list(found) == ["level"]
     assert "| level | 0 |" in capsys.readouterr().out
+
+
+def test_intervals_of_an_earlier_version_are_said(level_run, tmp_path, caplog):
+    other = shutil.copytree(level_run[0], tmp_path / "other")
+    metrics = json.loads((other / "metrics.json").read_text())
+    (other / "metrics.json").write_text(json.dumps(metrics | {"version": 1}))
+    compare([level_run[0], other])
+    (said,) = (record.getMessage() for record in caplog.records if "earlier" in record.message)
+    assert said.startswith("other: its intervals are those of an earlier version")
 
 
 def test_comparing_writes_a_page_into_the_first_workdir(level_run, tmp_path, capsys):

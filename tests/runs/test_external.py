@@ -1,6 +1,7 @@
 """Scores from elsewhere, evaluated as a run is."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -56,6 +57,28 @@ def test_the_command_writes_a_report_and_prints_figures(tmp_path, values, labels
     names = {file.name for file in (tmp_path / "theirs").iterdir()}
     assert {"scores.npz", "metrics.json", "report.html"} <= names
     assert "--lower_is_stranger" in figures["run"]["command"]
+
+
+def test_videos_named_by_numbers_are_in_natural_order(tmp_path, capsys):
+    truth = {str(n): (np.arange(20 + n) >= 10).astype(np.int8) for n in range(1, 13)}
+    np.save(tmp_path / "labels.npy", np.concatenate(list(truth.values())))
+    np.savez(tmp_path / "a.npz", **{name: truth[name] * 1.0 for name in sorted(truth)})
+    found = evaluate_scores(tmp_path / "a.npz", tmp_path / "out", labels=tmp_path / "labels.npy")
+    assert found["protocols"]["online"]["raw"]["auc_micro"]["value"] == 1
+    assert [video["name"] for video in found["per_video"]] == list(truth)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:]+\+00:00", found["run"]["date"])
+    assert "AUC micro             100.0 (73.5 to 100.0)" in capsys.readouterr().out
+
+
+def test_one_video_is_given_no_certainty(tmp_path, capsys):
+    np.savez(tmp_path / "a.npz", only=np.arange(40.0))
+    np.save(tmp_path / "labels.npy", (np.arange(40) >= 30).astype(np.int8))
+    evaluate_scores(tmp_path / "a.npz", tmp_path / "out", labels=tmp_path / "labels.npy")
+    out = capsys.readouterr().out
+    assert "too few videos to say: 1 of both classes, 6 are needed" in " ".join(out.split())
+    assert "above the best control" not in out
+    report = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "chip good" not in report.partition("</style>")[2]
 
 
 def test_a_threshold_comes_from_normal_scores(tmp_path, values, labels):

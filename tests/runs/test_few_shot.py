@@ -51,10 +51,10 @@ def test_intervals_are_over_scenes_unless_all_videos_show_one(detector, test_vid
     by_two = {video.name: str(i // 2) for i, video in enumerate(videos)}
     own = few_shot(detector, videos, labels, [0, 1], steps=1, scenes=by_two)
     assert own.scenes == tuple(by_two[name] for name in own.scored[0].names)
-    assert f"intervals over {len(set(own.scenes))} scenes" in table(own)
+    assert "too few scenes to say: 3 of both classes" in " ".join(table(own).split())
     of_one = few_shot(detector, videos, labels, [0, 1], steps=1, scenes=dict.fromkeys(by_two, "0"))
     assert of_one.scenes is None
-    assert "intervals over videos" in table(of_one)
+    assert "intervals over videos" in " ".join(table(of_one).split())
 
 
 def test_no_shot_is_the_run_itself_on_those_frames(detector, test_videos, found):

@@ -17,6 +17,7 @@ from vad_jax.evaluation.calibration import (
     held_out,
     lowest_rate,
 )
+from vad_jax.evaluation.certainty import FEWEST
 from vad_jax.evaluation.compare_runs import Table, comparison, comparison_tables, markdown
 from vad_jax.evaluation.components import boxes_at, boxes_from_map, tracks_from_masks
 from vad_jax.evaluation.controls import (
@@ -66,6 +67,7 @@ from vad_jax.evaluation.truth.labels import Labels, read_labels
 from vad_jax.evaluation.truth.masks import mask_place, read_masks
 
 __all__ = [
+    "FEWEST",
     "BlockMaxima",
     "Calibration",
     "Events",

@@ -1,37 +1,43 @@
 """Intervals: how far a figure would move with other videos of the same kind.
 
-The bootstrap draws whole videos, because the frames of one are not independent; where several
-videos show one scene, it can draw whole scenes (`groups`). With a dozen videos the interval is wide
-and, by nature, too short: say the number of videos beside it.
+Whole videos are drawn, or left out, because the frames of one are not independent; where several
+videos show one scene, whole scenes (`groups`). By default the interval is the jackknife's of
+`certainty.py`, whose coverage holds with few videos; `method="percentile"` gives the percentiles of
+the replicates instead, which are too close together by nature.
 
-Letters: V videos, G groups, B replicates. Source: evaluation.md section 6.
+Letters: V videos, G clusters, B replicates. Source: evaluation.md section 6.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Hashable, Sequence
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from vad_jax.evaluation import metrics
+from vad_jax.evaluation import certainty, metrics, resampling
+from vad_jax.evaluation.certainty import Law
 from vad_jax.evaluation.metrics import Videos
-from vad_jax.types import DataError
+from vad_jax.evaluation.resampling import Clusters, Metric
+from vad_jax.types import ConfigError, DataError
 
-Metric = Callable[[Any, Any], Any]  # (labels, scores) → float, None, or a tuple that begins so
+Method = Literal["jackknife", "percentile"]
+METHODS = ("jackknife", "percentile")
 
 
 class Interval(NamedTuple):
-    """What the replicates say of a figure, or of the difference of two.
+    """What other videos say of a figure, or of the difference of two.
 
     Attributes:
-      low, high: the percentiles that leave `level` between them; None where no replicate was kept.
-      level: share of the replicates inside.
+      low, high: the bounds that leave `level` between them; None where there are none.
+      level: of the interval.
       mean: of the replicates kept, or None.
       replicates: kept.
       dropped: replicates without the metric (one class only).
       values: `[replicates]` float64, in the order of the draws.
-      p: two-sided p-value of a paired difference; None elsewhere.
+      p: two-sided p-value of a paired difference; None elsewhere, and where it cannot be said.
+      why: no bounds are given, in words; None where they are.
+      law: from which the jackknife's bounds come; None without them.
     """
 
     low: float | None
@@ -42,11 +48,14 @@ class Interval(NamedTuple):
     dropped: int
     values: np.ndarray
     p: float | None = None
+    why: str | None = None
+    law: Law | None = None
 
-    def figure(self, value: float) -> dict[str, Any]:
+    def figure(self, value: float | None) -> dict[str, Any]:
         """A figure and its interval as `metrics.json` holds them."""
         names = ("low", "high", "level", "replicates", "dropped")
-        return {"value": value} | {name: getattr(self, name) for name in names}
+        said = {} if self.why is None else {"why": self.why}
+        return {"value": value} | {name: getattr(self, name) for name in names} | said
 
 
 def bootstrap(
@@ -58,24 +67,32 @@ def bootstrap(
     seed: int = 0,
     level: float = 0.95,
     groups: Sequence[Hashable] | None = None,
+    method: Method = "jackknife",
 ) -> Interval:
-    """The percentile interval of a metric over resampled videos.
+    """The interval of a metric over videos.
 
     Args:
       labels, scores: `[F]` a video.
-      metric: a function of `metrics.py`, or any of (labels, scores) with such a result.
-      replicates: B. The AUCs of `metrics.py` cost next to nothing; others are made anew B times.
+      metric: a function of `metrics.py`, or any of (labels, scores) with such a result in 0..1.
+      replicates: B, which make `values`, and the interval if it is of percentiles. The AUCs of
+        `metrics.py` cost next to nothing; others are made anew B times.
       seed: of the draws `default_rng(seed).integers(0, V, size=(B, V))`.
-      level: share of the replicates inside.
+      level: of the interval.
       groups: `[V]`, which videos belong together, as those of one scene do: whole groups are drawn,
         `integers(0, G, size=(B, G))`. By default every video is drawn by itself.
+      method: `jackknife`: no bounds with fewer than six clusters of both classes (`why`), else
+        those of `certainty.share`. `percentile`: of the replicates, whatever their number.
 
     Raises:
       DataError: no videos, or not one group for each of them.
+      ConfigError: no such method, or a metric that leaves 0..1.
     """
-    draws = _draws(len(labels), replicates, seed, groups)
-    values = _replicates(*metrics.scored_frames(labels, scores), metric, draws)
-    return _interval(values, level)
+    _check(method)
+    parts, kept = resampling.clusters(len(labels), groups), metrics.scored_frames(labels, scores)
+    values = resampling.figures_of(metric, *kept)(parts.resamples(replicates, seed))
+    if method == "percentile":
+        return _percentile(values[1 + len(parts.members) :], level)
+    return _jackknife(values, parts.unit, _Known.of(metric, *kept, parts), level, certainty.share)
 
 
 def paired_bootstrap(
@@ -88,28 +105,52 @@ def paired_bootstrap(
     seed: int = 0,
     level: float = 0.95,
     groups: Sequence[Hashable] | None = None,
+    method: Method = "jackknife",
 ) -> Interval:
-    """The interval of metric(a) − metric(b) on common draws, over the frames that both score.
+    """The interval of metric(a) − metric(b) over videos and its p, of the frames that both score.
 
     Arguments as `bootstrap`'s.
 
     Returns:
-      The interval, with p = 2·(1 + min(#{d ≤ 0}, #{d ≥ 0})) / (B + 1), at most 1, B as kept.
+      The interval, with the p of a sign-flip test of what each cluster adds to the difference
+      (`certainty.sign_flip`); neither with fewer than six clusters of both classes. With
+      `method="percentile"` p = 2·(1 + min(#{d ≤ 0}, #{d ≥ 0})) / (B + 1), at most 1, B as kept:
+      it calls two equal methods different in every second trial with two videos.
 
     Raises:
       DataError: as `bootstrap`, or a video of two lengths.
     """
-    kept_a, kept_b = common(scores_a, scores_b)
-    draws = _draws(len(labels), replicates, seed, groups)
-    values = np.subtract(
-        _replicates(*metrics.scored_frames(labels, kept_a), metric, draws),
-        _replicates(*metrics.scored_frames(labels, kept_b), metric, draws),
-    )
-    interval = _interval(values, level)
-    if not interval.replicates:
+    _check(method)
+    parts = resampling.clusters(len(labels), groups)
+    counts = parts.resamples(replicates, seed)
+    kept = [metrics.scored_frames(labels, one) for one in common(scores_a, scores_b)]
+    values = np.subtract(*(resampling.figures_of(metric, *one)(counts) for one in kept))
+    if method == "percentile":
+        return _with_rarer(_percentile(values[1 + len(parts.members) :], level))
+    known = _Known.of(metric, *kept[0], parts)
+    interval = _jackknife(values, parts.unit, known, level, certainty.gap)
+    if interval.why:
         return interval
-    rarer = min((interval.values <= 0).sum(), (interval.values >= 0).sum())
-    return interval._replace(p=min(1.0, float(2 * (1 + rarer) / (interval.replicates + 1))))
+    added = certainty.contributions(values[0], known.without(values))
+    return interval._replace(p=certainty.sign_flip(added, seed=seed))
+
+
+def interval_of(
+    values: np.ndarray, parts: Clusters, holding: np.ndarray, *, called: str, level: float
+) -> Interval:
+    """The jackknife's interval of any figure in 0..1 that is made of resampled videos.
+
+    Args:
+      values: of `parts.resamples(…)`, `[1 + G + B]`, NaN where a resample has none.
+      parts: the clusters of the videos.
+      holding: bool `[V]`, videos without which the figure would not exist; six clusters of them
+        are the fewest.
+      called: these videos in words, as `with events`.
+      level: of the interval.
+    """
+    counted = np.ones(len(parts.members), bool)
+    known = _Known(int(parts.holding(holding).sum()), counted, called)
+    return _jackknife(values, parts.unit, known, level, certainty.share)
 
 
 def common(scores_a: Videos, scores_b: Videos) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -131,119 +172,71 @@ def common(scores_a: Videos, scores_b: Videos) -> tuple[list[np.ndarray], list[n
     )
 
 
-def draws_of(videos: int, *, replicates: int, seed: int) -> np.ndarray:
-    """How often each of B draws holds each of V videos, `[B, V]`."""
-    return _counts(_draws(videos, replicates, seed), videos)
+class _Known(NamedTuple):
+    """What the clusters hold: `both`, at least as many hold one class as hold the other; and which
+    of them `[G]` have a part in the figure."""
+
+    both: int
+    counted: np.ndarray
+    called: str = "of both classes"
+
+    @classmethod
+    def of(cls, metric, labels, scores, parts: Clusters) -> _Known:
+        positive, negative = resampling.of_classes(labels)
+        if metric in resampling.PER_VIDEO:
+            own = resampling.PER_VIDEO[metric](labels, scores)
+            counted = parts.holding(np.array([value is not None for value in own], bool))
+            return cls(int(parts.holding(positive & negative).sum()), counted)
+        both = min(int(parts.holding(videos).sum()) for videos in (positive, negative))
+        return cls(both, parts.holding(positive | negative))
+
+    def without(self, values: np.ndarray) -> np.ndarray:
+        """The figure without each cluster that counts, of the values of `Clusters.resamples`."""
+        found = values[1 : 1 + len(self.counted)][self.counted]
+        return found[~np.isnan(found)]
 
 
-def interval_of(values: np.ndarray, *, level: float) -> Interval:
-    """The percentile interval of replicates `[B]`, NaN where a draw has no figure."""
-    return _interval(values, level)
+def _jackknife(values, unit, known, level, law_of):
+    whole, drawn = float(values[0]), values[1 + len(known.counted) :]
+    interval = _percentile(drawn, level)._replace(low=None, high=None)
+    if why := certainty.too_few(known.both, unit, known.called):
+        return interval._replace(why=why)
+    without = known.without(values)
+    if law_of is certainty.share and not 0 <= whole <= 1:
+        raise ConfigError(
+            f"The metric gives {whole:g}, and the jackknife's interval is of a figure in 0..1. "
+            "Scale it, or take method='percentile'."
+        )
+    if law_of is certainty.gap:
+        law = certainty.gap(whole, without)
+        ends = law.bounds(level)
+    elif whole in (0.0, 1.0):
+        law, ends = None, certainty.widest(whole, known.both, level)
+    else:
+        law = certainty.share(whole, without)
+        if law is None:
+            return interval._replace(why=certainty.NO_SPREAD)
+        ends = np.clip(law.bounds(level), *certainty.widest(whole, known.both, level)).tolist()
+    return interval._replace(low=ends[0], high=ends[1], law=law)
 
 
-def _draws(videos, replicates, seed, groups=None):
-    """The videos of each draw; with groups, draws differ in length."""
-    if not videos:
-        raise DataError("There is no video to draw from. Give labels and scores of one at least.")
-    random = np.random.default_rng(seed)
-    if groups is None:
-        return random.integers(0, videos, size=(replicates, videos))
-    if len(groups) != videos:
-        raise DataError(f"{len(groups)} groups are given for {videos} videos: name one for each.")
-    names = list(dict.fromkeys(groups))
-    members = [[i for i in range(videos) if groups[i] == name] for name in names]
-    drawn = random.integers(0, len(names), size=(replicates, len(names)))
-    return [np.concatenate([members[i] for i in draw]) for draw in drawn]
-
-
-def _interval(values, level):
-    kept = values[~np.isnan(values)]
-    dropped = len(values) - len(kept)
+def _percentile(drawn, level):
+    kept = drawn[~np.isnan(drawn)]
+    dropped = len(drawn) - len(kept)
     if not len(kept):
         return Interval(None, None, level, None, 0, dropped, kept)
     low, high = np.percentile(kept, [50 * (1 - level), 50 * (1 + level)])
     return Interval(float(low), float(high), level, float(kept.mean()), len(kept), dropped, kept)
 
 
-def _replicates(labels, scores, metric, draws):
-    """The metric of every draw, `[B]`, NaN where it does not exist."""
-    if metric is metrics.auc_micro:
-        return _micro(labels, scores, _counts(draws, len(labels)))
-    if metric in OWN:
-        return _means(OWN[metric](labels, scores), _counts(draws, len(labels)))
-    return np.array([_value(metric, labels, scores, draw) for draw in draws], np.float64)
+def _with_rarer(interval):
+    """A percentile interval with the p of the side of 0 that fewer replicates lie on."""
+    if not interval.replicates:
+        return interval
+    rarer = min((interval.values <= 0).sum(), (interval.values >= 0).sum())
+    return interval._replace(p=min(1.0, float(2 * (1 + rarer) / (interval.replicates + 1))))
 
 
-def _value(metric, labels, scores, draw):
-    value = metrics.value_of(metric, [labels[i] for i in draw], [scores[i] for i in draw])
-    return np.nan if value is None else value
-
-
-def _counts(draws, videos):
-    """How often each draw holds each video, `[B, V]`."""
-    return np.stack([np.bincount(draw, minlength=videos) for draw in draws])
-
-
-def _micro(labels, scores, counts):
-    """AUC = wᵀUw / ((w·n₁)(w·n₀)): exact, and U is built once."""
-    return weighted(counts, *pair_wins(labels, scores))
-
-
-def weighted(
-    counts: np.ndarray, wins: np.ndarray, positives: np.ndarray, negatives: np.ndarray
-) -> np.ndarray:
-    """The AUC of every draw, `[B]`, NaN where it is of one class.
-
-    Args:
-      counts: how often each draw holds each video, `[B, V]`.
-      wins, positives, negatives: as `pair_wins` returns them.
-    """
-    pairs = (counts @ positives) * (counts @ negatives)
-    won = np.sum((counts @ wins) * counts, axis=1)
-    return np.divide(won, pairs, out=np.full(len(counts), np.nan), where=pairs > 0)
-
-
-def pair_wins(
-    labels: Sequence[np.ndarray], scores: Sequence[np.ndarray]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Σ of (1, ½, 0) over positives of one video and negatives of another.
-
-    Args:
-      labels, scores: of scored frames only (`metrics.scored_frames`).
-
-    Returns:
-      U `[V, V]`, positives of the row's video against negatives of the column's; the numbers of
-      positives and of negatives `[V]`.
-    """
-    videos = len(labels)
-    positives = np.array([np.sum(truth) for truth in labels])
-    negatives = np.array([np.sum(~truth) for truth in labels])
-    owner = np.repeat(np.arange(videos), positives)
-    positive = np.concatenate([values[truth] for truth, values in zip(labels, scores, strict=True)])
-    wins = np.empty((videos, videos))
-    for column, (truth, values) in enumerate(zip(labels, scores, strict=True)):
-        negative = np.sort(values[~truth])
-        twice = np.searchsorted(negative, positive, "left") + np.searchsorted(
-            negative, positive, "right"
-        )
-        wins[:, column] = np.bincount(owner, weights=twice, minlength=videos) / 2
-    return wins, positives, negatives
-
-
-def _means(own, counts):
-    """A mean over videos resampled: the same mean, weighted by the draw."""
-    has = np.array([value is not None for value in own], np.float64)
-    values = np.array([0.0 if value is None else value for value in own])
-    used = counts @ has
-    return np.divide(counts @ values, used, out=np.full(len(counts), np.nan), where=used > 0)
-
-
-OWN = {  # metrics that are means of a value that each video has by itself
-    metrics.auc_macro: metrics.per_video_auc,
-    metrics.auc_macro_padded: lambda labels, scores: metrics.per_video_padded(
-        labels, scores, (-np.inf, np.inf)
-    ),
-    metrics.auc_macro_padded01: lambda labels, scores: metrics.per_video_padded(
-        labels, scores, (0.0, 1.0)
-    ),
-}
+def _check(method: str) -> None:
+    if method not in METHODS:
+        raise ConfigError(f"There is no interval by {method!r}: {' or '.join(METHODS)}.")

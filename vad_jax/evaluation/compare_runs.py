@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from vad_jax.evaluation import certainty
 from vad_jax.evaluation.bootstrap import bootstrap
 from vad_jax.evaluation.controls import best_control
 from vad_jax.evaluation.differences import (
@@ -15,17 +16,17 @@ from vad_jax.evaluation.differences import (
     difference_text,
 )
 from vad_jax.evaluation.metrics import COMPARED
-from vad_jax.evaluation.score_files import Scored, known_scores, truth_of
-from vad_jax.evaluation.tables import figure_text
+from vad_jax.evaluation.score_files import Scored, known_scores, scenes_of, truth_of
+from vad_jax.evaluation.tables import in_short, in_words
 
 COLUMNS = (("paper", "auc_micro"), ("online", "auc_micro"), ("paper", "auc_macro"))
 _ABOUT_RUNS = (
     "AUC × 100, unsmoothed, with intervals over videos. Seeds of one configuration: mean ± "
-    "deviation and range, and the interval of all replicates."
+    "deviation and range, and the interval that they have together."
 )
 _ABOUT_PAIRS = (
-    "In points, over the frames that both runs score, with the interval of paired draws of videos "
-    "and its two-sided p."
+    "In points, over the frames that both runs score, with the interval over videos and the "
+    "two-sided p of a sign-flip test of what each video adds to the difference."
 )
 _HEAD = ("run", "seed", "micro, paper", "micro, online", "macro, paper")
 
@@ -73,9 +74,9 @@ def comparison_tables(
     """AUC × 100 of each run with its interval, and differences from the first run.
 
     Runs that differ in nothing but the seed (`recipe_hash`, `training_data_hash`; none of them
-    adapted) get lines for all their seeds: mean ± deviation (n − 1) and range, and the interval of
-    the joined replicates on common draws. Last comes the best control of each set of test frames.
-    Differences are paired over the frames that both runs score.
+    adapted) get lines for all their seeds: mean ± deviation (n − 1) and range, and the interval
+    that they have together (`certainty.pooled`). Last comes the best control of each set of test
+    frames. Differences are paired over the frames that both runs score.
 
     Args:
       runs: name → content of `metrics.json`.
@@ -123,10 +124,10 @@ def _others(seeds: Mapping[Any, Sequence[str]]) -> list[str]:
 
 
 def _lines(name, metrics) -> list[tuple[str, ...]]:
-    cells = [figure_text(metrics["protocols"][p]["raw"][m]) for p, m in COLUMNS]
+    cells = [in_words(metrics["protocols"][p]["raw"][m]) for p, m in COLUMNS]
     lines = [_row(name, metrics["run"].get("seed", "–"), *cells)]
     for result, own in metrics["results"].items():
-        cells = [figure_text(own[p]["raw"][m]) if p in own else "–" for p, m in COLUMNS]
+        cells = [in_words(own[p]["raw"][m]) if p in own else "–" for p, m in COLUMNS]
         lines.append(_row(f"{name}, {result}", metrics["run"].get("seed", "–"), *cells))
     return lines
 
@@ -146,32 +147,35 @@ def _over_seeds(names, runs, scored, draw) -> list[tuple[str, ...]]:
                 cells.append("–")
                 pooled.append("–")
                 continue
-            low, high = _pooled([scored[n] for n in names], result, protocol, metric, draw)
+            pooled.append(_pooled([scored[n] for n in names], result, protocol, metric, draw))
             spread = f"{values.std(ddof=1):.1f}, {values.min():.1f} to {values.max():.1f}"
             cells.append(f"{values.mean():.1f} ± {spread}")
-            pooled.append(f"{low:.1f} to {high:.1f}")
         what = f", {result}" if result else ""
         lines.append(_row(f"mean of {count}{what}", "all", *cells))
         lines.append(_row(f"interval of {count}{what}", "all", *pooled))
     return lines
 
 
-def _pooled(group, result, protocol, metric, draw) -> tuple[float, float]:
-    """The central 95 % of all seeds' replicates on common draws, × 100."""
+def _pooled(group, result, protocol, metric, draw) -> str:
+    """The central 95 % of what is known of the figure of any of the seeds, × 100."""
     key = f"{protocol}_raw"
-    values = [
+    intervals = [
         bootstrap(
             truth_of(run),
             known_scores(
                 run, run.scores[key] if result is None else run.results[f"{result}_{key}"]
             ),
             COMPARED[metric],
+            groups=scenes_of(run),
             **draw,
-        ).values
+        )
         for run in group
     ]
-    low, high = np.percentile(np.concatenate(values), [2.5, 97.5])
-    return 100 * low, 100 * high
+    laws = [interval.law for interval in intervals]
+    if None in laws:
+        return next((in_short(interval.why) for interval in intervals if interval.why), "–")
+    low, high = certainty.pooled(laws, intervals[0].level)
+    return f"{100 * low:.1f} to {100 * high:.1f}"
 
 
 def _controls(runs) -> list[tuple[str, ...]]:

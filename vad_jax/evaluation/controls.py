@@ -10,7 +10,7 @@ Source: evaluation.md section 5, whose table is met to 0.01.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -103,6 +103,7 @@ def control_table(
     replicates: int = 2000,
     seed: int = 0,
     level: float = 0.95,
+    groups: Sequence[Hashable] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """The figure of every control on the frames that a method scores, in its better direction.
 
@@ -112,9 +113,11 @@ def control_table(
       protocol: `paper` scales each control by min–max over each video, `online` leaves it raw.
       metric: `auc_micro` or `auc_macro`, for which turning a score turns x into 1 − x.
       smoothing: what the method does to a video's scores, or None.
+      replicates, seed, level, groups: as `bootstrap`'s.
 
     Returns:
-      Name → `value`, `low`, `high` and `direction` (+1 as it is, −1 negated), or `value` None.
+      Name → `value`, `low`, `high` and `direction` (+1 as it is, −1 negated), or `value` None;
+      `why` where there is no interval.
     """
     scored = [~np.isnan(video) for video in scores]
     table = {}
@@ -125,15 +128,17 @@ def control_table(
         if smoothing:
             kept = [smoothing(video) for video in kept]
         value = metrics.value_of(metric, labels, kept)
-        interval = bootstrap(labels, kept, metric, replicates=replicates, seed=seed, level=level)
+        draw = {"replicates": replicates, "seed": seed, "level": level, "groups": groups}
+        interval = bootstrap(labels, kept, metric, **draw)
         row = {"value": value, "low": interval.low, "high": interval.high, "direction": 1}
+        row |= {"why": interval.why} if interval.why else {}
         table[name] = _turned(row) if value is not None and value < 0.5 else row
     return table
 
 
 def _turned(row):
     low, high = (None if row[end] is None else 1 - row[end] for end in ("high", "low"))
-    return {"value": 1 - row["value"], "low": low, "high": high, "direction": -1}
+    return row | {"value": 1 - row["value"], "low": low, "high": high, "direction": -1}
 
 
 def best_control(table: Mapping[str, Mapping[str, Any]]) -> str | None:

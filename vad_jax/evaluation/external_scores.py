@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import numpy as np
 from vad_jax.evaluation.score_files import SCORES, Scored, read_scores
 from vad_jax.evaluation.series import minmax
 from vad_jax.evaluation.truth.labels import Labels, read_labels
+from vad_jax.spelling import composed, counted, natural
 from vad_jax.types import DataError
 
 FORMS = (
@@ -26,6 +27,7 @@ def read_external(
     names: Sequence[str] | None = None,
     lower_is_stranger: bool = False,
     fps: float | None = None,
+    times: Mapping[str, np.ndarray] | None = None,
 ) -> Scored:
     """Scores of a test set that something else made, with their labels.
 
@@ -36,10 +38,12 @@ def read_external(
       path: `.npz` without pickles: a `scores.npz` of ours (`score_paper_raw` …); or `score` `[N]`
         with `offsets` `[V+1]`, cumulative over full lengths; or one array `[F]` a video, named by
         the video. NaN = no score.
-      labels: as for `read_labels`; a `scores.npz` of ours brings its own.
-      names: of the videos in order, where the file has none.
+      labels: as for `read_labels`; a `scores.npz` of ours brings its own. Labels without names
+        are in the order of `names`, else of `video_names`, else in natural order (`2` before `10`).
+      names: of the videos in order. A file that names its videos must name these, in any order.
       lower_is_stranger: the scores fall where it is strange, as PSNR does.
       fps: frames a second of all videos, for times like `12.5s` in `labels.csv`.
+      times: as for `read_labels`: when each frame of a video is seen, which goes before `fps`.
 
     Raises:
       DataError: another form, labels that are missing or of another length, an infinite score.
@@ -50,11 +54,11 @@ def read_external(
         if lower_is_stranger:
             raise DataError(f"{path} was written by `evaluate`: higher is stranger there already.")
         own = read_scores(path)
-        return own if labels is None else _with(own, _read(labels, own.names, own.labels, fps))
+        return own if labels is None else _with(own, _read(labels, own.names, own.labels, fps, times))
     videos = _finite(path, _videos(path, arrays, names))
     if labels is None:
         raise DataError(f"{path} holds no labels: name their file or folder with --labels.")
-    truth = _read(labels, videos, videos.values(), fps)
+    truth = _read(labels, videos, videos.values(), fps, times)
     values = [-video if lower_is_stranger else video for video in videos.values()]
     scaled = [minmax(video) for video in values]
     scores = {name: scaled if name.startswith("paper") else values for name in SCORES}
@@ -103,15 +107,9 @@ def _videos(path, arrays, names) -> dict[str, np.ndarray]:
         if wrong or not arrays:
             raise DataError(f"{path}: {', '.join(wrong) or 'nothing'} in it is no scores: {FORMS}.")
         known = {name.replace("\\", "/"): array for name, array in arrays.items()}
-        if names is not None:
-            absent, unknown = sorted(set(names) - set(known)), sorted(set(known) - set(names))
-            if absent or unknown:
-                raise DataError(
-                    f"{path} has no scores of {absent or 'none'} and scores of videos that the "
-                    f"test set does not have: {unknown or 'none'}."
-                )
-            known = {name: known[name] for name in names}
-        return {name: np.asarray(array, np.float64) for name, array in known.items()}
+        videos = {name: np.asarray(array, np.float64) for name, array in known.items()}
+        order = sorted(videos, key=lambda name: (natural(name), name)) if names is None else names
+        return _in_order(path, videos, order)
     score, offsets = arrays["score"], arrays.get("offsets")
     if offsets is None:
         raise DataError(
@@ -130,24 +128,39 @@ def _videos(path, arrays, names) -> dict[str, np.ndarray]:
             f"{offsets[0]} to {offsets[-1]}; expected numbers [N] and offsets from 0 to N."
         )
     count = len(offsets) - 1
-    if names is None:
-        names = arrays.get("video_names", [f"{number:03d}" for number in range(1, count + 1)])
-    if len(names) != count:
-        raise DataError(f"{path} has {count} videos, the test set {len(names)}.")
-    names = [str(name) for name in names]
-    if len(set(names)) < count:
+    numbered = [f"{number:03d}" for number in range(1, count + 1)] if names is None else names
+    own = [str(name) for name in arrays.get("video_names", numbered)]
+    if len(own) != count:
+        raise DataError(
+            f"{path} has {counted(count, 'video')} and {counted(len(own), 'name')} of them."
+        )
+    if len(set(own)) < count:
         raise DataError(f"{path}: `video_names` names a video twice. Each has a name of its own.")
     parts = np.split(np.asarray(score, np.float64), offsets[1:-1])
-    return dict(zip(names, parts, strict=True))
+    return _in_order(path, dict(zip(own, parts, strict=True)), own if names is None else names)
+
+
+def _in_order(path, videos, names) -> dict[str, np.ndarray]:
+    """The videos called as `names` are, in their order; accents may be written in either way."""
+    known = {composed(name): video for name, video in videos.items()}
+    wanted = {composed(name): name for name in names}
+    absent, unknown = sorted(wanted.keys() - known.keys()), sorted(known.keys() - wanted.keys())
+    if absent or unknown:
+        raise DataError(
+            f"{path} has no scores of {absent or 'none'} and scores of videos that the "
+            f"test set does not have: {unknown or 'none'}."
+        )
+    return {name: known[own] for own, name in wanted.items()}
 
 
 def _numbers(array) -> bool:
     return np.issubdtype(array.dtype, np.number) or array.dtype == bool
 
 
-def _read(labels, names, videos, fps) -> Labels:
+def _read(labels, names, videos, fps, times) -> Labels:
     lengths = dict(zip(names, map(len, videos), strict=True))
-    return read_labels(labels, lengths, fps=dict.fromkeys(lengths, fps) if fps else None)
+    rates = dict.fromkeys(lengths, fps) if fps else None
+    return read_labels(labels, lengths, fps=rates, times=times)
 
 
 def _with(scored: Scored, truth: Labels) -> Scored:

@@ -12,10 +12,11 @@ import numpy as np
 
 from vad_jax.evaluation.bootstrap import bootstrap
 from vad_jax.evaluation.compare_runs import COLUMNS
-from vad_jax.evaluation.differences import difference, difference_text
+from vad_jax.evaluation.differences import difference, difference_parts
 from vad_jax.evaluation.metrics import COMPARED, value_of
 from vad_jax.evaluation.score_files import PROTOCOLS, Scored, known_scores, truth_of
-from vad_jax.evaluation.tables import figure_text
+from vad_jax.evaluation.tables import aligned, figure_text, wrapped
+from vad_jax.spelling import counted
 
 Figures = dict[str, dict[str, dict[str, Any]]]  # K as text → protocol → name → figure
 
@@ -71,7 +72,8 @@ def few_shot_table(
     """What a command prints: a line for each run and K, figures × 100.
 
     Differences are from the same run's first K, and of every run but the first from the first run
-    at the same K; all are paired, over videos or, where videos share them, over scenes.
+    at the same K; all are paired, over videos or, where videos share them, over scenes, and the p
+    of each stands below it.
 
     Args:
       scored: run → K → all videos.
@@ -84,29 +86,40 @@ def few_shot_table(
     """
     draw = {"replicates": replicates, "seed": seed, "groups": scenes}
     first_name, first = next(iter(scored.items()))
-    drawn = f"{len(set(scenes))} scenes" if scenes else "videos"
     some = next(iter(first.values()))
     frames = sum(int(np.isfinite(video).sum()) for video in some.scores["paper_raw"])
-    lines = [
-        f"{len(some.names)} videos, {frames} frames, the same for every K "
-        f"(no frame of the largest support); figures x 100, 95 % intervals over {drawn}",
-        "",
-        _line("run", "shots", *(f"{m.removeprefix('auc_')}, {p}" for p, m in COLUMNS)),
-    ]
+    rows = [("run", "shots", *(f"{m.removeprefix('auc_')}, {p}" for p, m in COLUMNS))]
     for name, own in scored.items():
         base = next(iter(own))
         for number in own:
             figure = figures[name][str(number)]
-            lines.append(_line(name, number, *(figure_text(figure[p][m]) for p, m in COLUMNS)))
+            rows.append((name, str(number), *(figure_text(figure[p][m]) for p, m in COLUMNS)))
             if number != base:
-                gaps = (figure[p][f"{m}_difference"] for p, m in COLUMNS)
-                lines.append(_line(f"  minus {base} shots", "", *map(difference_text, gaps)))
+                gaps = [figure[p][f"{m}_difference"] for p, m in COLUMNS]
+                rows += _gap_rows(f"minus {base} shots", gaps)
             if name != first_name and number in first:
                 two = own[number], first[number]
-                gaps = (difference(*two, f"{p}_raw", m, **draw) for p, m in COLUMNS)
-                lines.append(_line(f"  minus {first_name}", "", *map(difference_text, gaps)))
-    return "\n".join(lines)
+                gaps = [difference(*two, f"{p}_raw", m, **draw) for p, m in COLUMNS]
+                rows += _gap_rows(f"minus {first_name}", gaps)
+    about = (
+        f"{counted(len(some.names), 'video')}, {frames} frames, the same for every K (no frame of "
+        f"the largest support); figures x 100{_over(figures, scenes)}"
+    )
+    return "\n".join(wrapped([about, "", *aligned(rows)]))
 
 
-def _line(name, shots, *cells):
-    return f"{name:<26}{shots!s:>6}" + "".join(f"{cell:>32}" for cell in cells)
+def _over(figures, scenes):
+    """What intervals are over, or why there are none."""
+    all_ = [figure[p][m] for run in figures.values() for figure in run.values() for p, m in COLUMNS]
+    reasons = [figure["why"] for figure in all_ if figure["value"] is not None and "why" in figure]
+    over = f"{len(set(scenes))} scenes" if scenes else "videos"
+    some = any(figure["low"] is not None for figure in all_)
+    return (f", 95 % intervals over {over}" if some else "") + (
+        f"; {reasons[0]}" if reasons else ""
+    )
+
+
+def _gap_rows(title, gaps):
+    """A line of differences with their intervals, and a line of their p, or of why none is said."""
+    values, said = zip(*map(difference_parts, gaps), strict=True)
+    return [(f"  {title}", "", *values), *([("", "", *said)] if any(said) else [])]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from vad_jax.evaluation import metrics
-from vad_jax.evaluation.bootstrap import bootstrap, draws_of, interval_of, weighted
+from vad_jax.evaluation.bootstrap import bootstrap, interval_of
 from vad_jax.evaluation.components import boxes_at, tracks_from_masks
 from vad_jax.evaluation.pixels import frame_levels, histograms, pixel_auc
 from vad_jax.evaluation.regions import region_criteria, region_draws
+from vad_jax.evaluation.resampling import clusters, weighted
 
 NAMES = ("pixel_auc_40", "pixel_auc", "rbdc", "tbdc")
 DERIVED = "tracks derived from masks"
@@ -45,11 +46,12 @@ def localisation(
     videos: Sequence[Mapped],
     *,
     threshold: float,
+    groups: Sequence[Hashable] | None = None,
     replicates: int = 2000,
     seed: int = 0,
     level: float = 0.95,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Pixel, region and track figures, each with its interval over videos, and the detections.
+    """Pixel, region and track figures, each with its interval over videos or scenes, and the boxes.
 
     Pixel figures are over the videos that have masks. Regions count against the frames of all
     videos; tracks are derived from the masks.
@@ -57,6 +59,7 @@ def localisation(
     Args:
       videos: all test videos, in order.
       threshold: of boxes, the 99th percentile of normal maps.
+      groups: the scene of each video, where several show one; intervals are over scenes then.
       replicates: bootstrap draws.
       seed, level: of the bootstrap.
 
@@ -68,6 +71,7 @@ def localisation(
     """
     detections = _detections(videos, threshold)
     masked = [video for video in videos if video.masks]
+    scenes = groups and [scene for scene, video in zip(groups, videos, strict=True) if video.masks]
     if not masked:
         return absent("the test set has no masks"), detections
     draw = {"seed": seed, "level": level}
@@ -76,25 +80,28 @@ def localisation(
     share = pixel_auc((v.masks() for v in masked), (v.maps() for v in masked))
     if value is None or share is None:
         return absent("the masks of the scored frames are of one class"), detections
-    interval = bootstrap(labels, values, metrics.auc_micro, replicates=replicates, **draw)
+    interval = bootstrap(
+        labels, values, metrics.auc_micro, groups=scenes, replicates=replicates, **draw
+    )
     covered = {"videos": len(masked)}
     unit = threshold if 0 < threshold < np.inf else 1.0
     figures = {
         "pixel_auc_40": interval.figure(value) | covered,
-        "pixel_auc": _pixel_interval(masked, unit, replicates, draw).figure(share) | covered,
+        "pixel_auc": _pixel_interval(masked, scenes, unit, replicates, draw).figure(share) | covered,
     }
-    return figures | _criteria(videos, detections, replicates, draw), detections
+    return figures | _criteria(videos, groups, detections, replicates, draw), detections
 
 
-def _pixel_interval(videos, unit, replicates, draw):
-    """The interval of `pixel_auc` over videos, from histograms: a draw costs no pass of pixels."""
+def _pixel_interval(videos, groups, unit, replicates, draw):
+    """The interval of `pixel_auc`, from histograms: a draw costs no pass of pixels."""
     pairs = [histograms(v.masks(), v.maps(), unit=unit, video=i) for i, v in enumerate(videos)]
     positive, negative = (np.array(each, np.float64) for each in zip(*pairs, strict=True))
     below = np.cumsum(negative, axis=1) - negative / 2
     wins = positive @ below.T
-    counts = draws_of(len(videos), replicates=replicates, seed=draw["seed"])
+    parts, holding = clusters(len(videos), groups), positive.sum(axis=1) > 0
+    counts = parts.resamples(replicates, draw["seed"])
     values = weighted(counts, wins, positive.sum(axis=1), negative.sum(axis=1))
-    return interval_of(values, level=draw["level"])
+    return interval_of(values, parts, holding, called="with masks", level=draw["level"])
 
 
 def _detections(videos, threshold) -> dict[str, np.ndarray]:
@@ -116,8 +123,8 @@ def _detections(videos, threshold) -> dict[str, np.ndarray]:
     }
 
 
-def _criteria(videos, detections, replicates, draw) -> dict[str, Any]:
-    """RBDC and TBDC with intervals over videos that are drawn with their frames, and the curves."""
+def _criteria(videos, groups, detections, replicates, draw) -> dict[str, Any]:
+    """RBDC and TBDC, videos drawn with their frames, and the curves."""
     truth = [
         (number, *(int(value) for value in row))
         for number, video in enumerate(videos)
@@ -129,10 +136,12 @@ def _criteria(videos, detections, replicates, draw) -> dict[str, Any]:
     *own, curve = region_criteria(truth, found, sum(lengths))
     if curve is None:
         return {name: {"value": None, "why": "the masks hold no region"} for name in NAMES[2:]}
-    counts = draws_of(len(videos), replicates=replicates, seed=draw["seed"])
-    drawn = region_draws(truth, found, lengths, counts)
+    holding = np.isin(np.arange(len(videos)), [row[0] for row in truth])
+    parts = clusters(len(videos), groups)
+    values = region_draws(truth, found, lengths, parts.resamples(replicates, draw["seed"]))
+    how = {"called": "with regions", "level": draw["level"]}
     figures = {
-        name: interval_of(drawn[:, place], level=draw["level"]).figure(own[place])
+        name: interval_of(values[:, place], parts, holding, **how).figure(own[place])
         | {"tracks": DERIVED}
         for place, name in enumerate(NAMES[2:])
     }

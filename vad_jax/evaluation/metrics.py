@@ -121,9 +121,10 @@ def auc_macro_padded(labels: Videos, scores: Videos) -> Macro:
     """The macro AUC over all videos, each padded in rank.
 
     Every video gains one negative below and one positive above all its frames, so that every
-    video has an AUC. That lifts chance above one half: print it beside the strict one only.
+    video has an AUC. That lifts chance above one half: print it beside the strict one only. None
+    where all scored frames are of one class: the padding alone would make it.
     """
-    return _macro(per_video_padded(labels, scores, (-np.inf, np.inf)))
+    return _padded(labels, scores, (-np.inf, np.inf))
 
 
 def auc_macro_padded01(labels: Videos, scores: Videos) -> Macro:
@@ -131,7 +132,7 @@ def auc_macro_padded01(labels: Videos, scores: Videos) -> Macro:
 
     What Jigsaw-VAD and AED-MAE publish [code]; for comparison with those papers only.
     """
-    return _macro(per_video_padded(labels, scores, (0.0, 1.0)))
+    return _padded(labels, scores, (0.0, 1.0))
 
 
 def per_video_padded(
@@ -145,6 +146,12 @@ def per_video_padded(
         _auc(np.append(truth, [False, True]), np.append(values, pair)) if values.size else None
         for truth, values in zip(*scored_frames(labels, scores), strict=True)
     ]
+
+
+def _padded(labels, scores, pair):
+    own, (kept, _) = per_video_padded(labels, scores, pair), scored_frames(labels, scores)
+    both = any(truth.any() for truth in kept) and not all(truth.all() for truth in kept)
+    return _macro(own if both else [None] * len(own))
 
 
 def _macro(values):

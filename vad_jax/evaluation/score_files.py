@@ -49,7 +49,7 @@ class Scored:
         in a file of their own (`write_controls`).
       detections: `video` `[D]`, `frame` `[D]`, `box` `[D, 4]` inclusive, `score` `[D]`; or empty.
       meta: plain values: method, config hash, checkpoint step, data hash, label source and hash,
-        fps, seed.
+        fps, seed, and `scenes`, of each video, where several videos show one.
     """
 
     names: tuple[str, ...]
@@ -73,6 +73,16 @@ def known_scores(scored: Scored, videos: list[np.ndarray]) -> list[np.ndarray]:
     return [
         np.where(own < 0, np.nan, value) for own, value in zip(scored.labels, videos, strict=True)
     ]
+
+
+def scenes_of(scored: Scored) -> list[str] | None:
+    """The scene of each video, `[V]`, where several videos show one of several scenes.
+
+    Intervals are over scenes then; videos of a single scene are drawn one by one.
+    """
+    scenes = scored.meta.get("scenes") or ()
+    several = 1 < len(set(scenes)) < len(scored.names)
+    return list(scenes) if several else None
 
 
 def write_scores(path: str | Path, scored: Scored) -> None:

@@ -23,13 +23,14 @@ from vad_jax.evaluation.score_files import (
     Scored,
     known_scores,
     plain,
+    scenes_of,
     truth_of,
 )
 from vad_jax.evaluation.series import smooth
 from vad_jax.evaluation.thresholds import SCORES, Normal, alarms_at, threshold_of
 from vad_jax.types import DataError, Fusion
 
-VERSION = 1
+VERSION = 2  # 1 had intervals and p of the percentile bootstrap, from a single video on
 METRICS = {  # name → function
     **COMPARED,
     "auc_macro_padded": frame_metrics.auc_macro_padded,
@@ -42,6 +43,8 @@ NOT_LOCATED = absent("no maps were given")
 ONE_CLASS = "the scored frames with a label are of one class"
 NO_FRAME = "no frame has both a score and a label"
 NO_VIDEO = "no video has both classes among its scored frames"
+PADDED = ("auc_macro_padded", "auc_macro_padded01")
+PADDING_ALONE = f"{NO_VIDEO}: its padding alone would make this figure"
 
 
 def summarise(
@@ -82,7 +85,8 @@ def summarise(
     truth = truth_of(scored)
     scores = {name: known_scores(scored, videos) for name, videos in scored.scores.items()}
     given = _controls(scored, frames, mean_frame)
-    draw = {"replicates": replicates, "seed": seed, "level": level}
+    scenes = scenes_of(scored)
+    draw = {"replicates": replicates, "seed": seed, "level": level, "groups": scenes}
     fewer = draw | {"replicates": recomputed}
     fps = scored.meta.get("fps")
     calibrated = threshold_of(normal, fps=fps, rate_per_hour=rate_per_hour)
@@ -125,7 +129,7 @@ def summarise(
             "beats_controls": beaten,
             "events": alarms_at(truth, scores[SCORES], calibrated, fps=fps, **draw),
             "calibration": calibrated,
-            "data": _data(scored, scores, "mean intensity" in given),
+            "data": _data(scored, scores, scenes, "mean intensity" in given),
             "run": dict(scored.meta) | dict(run or {}),
             "recognition": None,
         }
@@ -172,6 +176,8 @@ def _figure(name, labels, scores, draw):
         unscored = all(np.isnan(video).all() for video in scores)
         why = NO_FRAME if unscored else NO_VIDEO if more else ONE_CLASS
         return {"value": None, "why": why} | more
+    if name in PADDED and frame_metrics.auc_macro(labels, scores).value is None:
+        return {"value": None, "why": PADDING_ALONE}
     if name == "ap":
         kept, _ = frame_metrics.scored_frames(labels, scores)
         more = {"chance": float(np.concatenate(kept).mean())}
@@ -219,7 +225,7 @@ def _per_video(scored, truth, scores):
     ]
 
 
-def _data(scored, scores, looked_at):
+def _data(scored, scores, scenes, looked_at):
     kept, _ = frame_metrics.scored_frames(
         [labels == 1 for labels in scored.labels], scores["paper_raw"]
     )
@@ -230,6 +236,7 @@ def _data(scored, scores, looked_at):
         "label_hash": scored.meta.get("label_hash", None),
         "data_hash": scored.meta.get("data_hash", None),
         "videos": len(scored.names),
+        "scenes": scenes and len(set(scenes)),
         "frames": frames,
         "scored": sum(map(len, kept)),
         "unscored": frames - sum(map(len, kept)),

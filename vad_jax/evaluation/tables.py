@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from vad_jax.evaluation.controls import best_control
+from vad_jax.evaluation.legend import legend
 from vad_jax.evaluation.score_files import PROTOCOLS, VARIANTS
+from vad_jax.spelling import counted
+
+WIDTH = 100  # of what is printed
+MOST_BESIDE = 3  # columns with which an interval fits beside its figure
+NAMED = 5  # videos that a line names
+NONE = {"value": None}
 
 TITLES = {
     "auc_micro": "AUC micro",
@@ -16,8 +24,6 @@ TITLES = {
     "ap": "average precision",
     "eer": "equal error rate",
 }
-
-
 PLACES = {
     "pixel_auc_40": "pixel AUC, 40 % rule",
     "pixel_auc": "pixel AUC",
@@ -27,48 +33,135 @@ PLACES = {
 
 
 def table(metrics: Mapping[str, Any]) -> str:
-    """The text that a command prints: figures × 100 with intervals, and how the controls do.
+    """The text that a command prints: figures × 100 with intervals, how the controls do, and what
+    the words mean; no line longer than 100 columns.
 
     Args:
       metrics: the content of `metrics.json`.
     """
-    data = metrics["data"]
     columns = shown(metrics)
-    lines = [
-        f"{data['videos']} videos, {data['scored']} of {data['frames']} frames scored, "
-        f"{data['positives']} anomalous; figures x 100, {_level(metrics)} intervals over videos",
-        "",
-        _row("", [f"{protocol} {variant}" for protocol, variant in columns]),
-    ]
+    rows = [_heads(columns)]
     for name, title in TITLES.items():
-        cells = [figure_text(metrics["protocols"][p][v][name]) for p, v in columns]
-        lines.append(_row(title, cells))
+        figures = [metrics["protocols"][p][v][name] for p, v in columns]
+        rows += _rows(title, figures)
         if name == "ap":
-            lines.append(_row("  chance", [_chance(metrics, p, v) for p, v in columns]))
-    first = metrics["protocols"]["paper"]["raw"]
-    for name, title in PLACES.items():
-        said = figure_text(first[name]) if first[name]["value"] is not None else first[name]["why"]
-        lines.append(f"{title:<26}{said:>22}")
+            rows.append(("  chance", *(_chance(figure) for figure in figures)))
     for result, own in metrics["results"].items():
-        cells = [figure_text(own[p][v]["auc_micro"]) if p in own else "–" for p, v in columns]
-        lines.append(_row(f"AUC micro, {result}", cells))
-    means = ", ".join(f"{name} {mean:.4g}" for name, mean in metrics["part_means"].items())
-    lines.append(f"means over the frames: {means}")
-    if data["macro_skipped"]:
-        lines.append(
-            f"strict macro leaves out videos of one class: {', '.join(data['macro_skipped'])}"
-        )
-    if len(columns) < len(PROTOCOLS) * len(VARIANTS):
-        lines.append("raw alone is shown where the method's score has no smoothing")
-    lines.append("")
+        figures = [own[p][v]["auc_micro"] if p in own else NONE for p, v in columns]
+        rows += _rows(f"AUC micro, {result}", figures)
+    lines = [*_about(metrics, columns), "", *aligned(rows), *_places(metrics), ""]
     lines += [*alarm_lines(metrics), ""]
-    if not data["controls_saw_frames"]:
+    if not metrics["data"]["controls_saw_frames"]:
         lines.append("controls that look at frames were not made: give --root and --data")
     for protocol, variant in columns:
         for metric in ("auc_micro", "auc_macro"):
             said = mark(metrics, protocol, variant, metric)
             lines.append(f"{protocol} {variant}, {TITLES[metric]}: {said}")
-    return "\n".join(lines)
+    return "\n".join(wrapped([*lines, "", *legend("\n".join(lines))]))
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of cells as lines, columns two spaces apart; the first begins at the left, the others
+    end at the right. A first cell that would make them wider than 100 columns is cut."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    rest = sum(widths[1:]) + 2 * len(widths[1:])
+    first = max(min(widths[0], WIDTH - rest), 12)
+    lines = []
+    for title, *cells in rows:
+        title = title if len(title) <= first else f"{title[: first - 1]}…"
+        lines.append(
+            f"{title:<{first}}"
+            + "".join(f"  {c:>{w}}" for c, w in zip(cells, widths[1:], strict=True))
+        )
+    return [line.rstrip() for line in lines]
+
+
+def wrapped(lines: Iterable[str]) -> list[str]:
+    """Lines of at most 100 columns; what goes on is indented."""
+    found = []
+    for line in lines:
+        fits = {"break_long_words": False, "break_on_hyphens": False, "subsequent_indent": "  "}
+        found += textwrap.wrap(line, WIDTH, **fits) if len(line) > WIDTH else [line]
+    return found
+
+
+def _heads(columns):
+    return ("", *(f"{protocol} {variant}" for protocol, variant in columns))
+
+
+def _rows(title, figures):
+    """A figure of each column, the intervals beside them, or below where there are many columns."""
+    texts = [figure_text(figure) for figure in figures]
+    if len(texts) <= MOST_BESIDE:
+        return [(title, *texts)]
+    parts = [text.partition(" ")[::2] for text in texts]
+    values, intervals = zip(*parts, strict=True)
+    return [(title, *values), *([("", *intervals)] if any(intervals) else [])]
+
+
+def _about(metrics, columns):
+    """What was evaluated, and what is not said of it and why."""
+    data = metrics["data"]
+    videos = counted(data["videos"], "video")
+    lines = [
+        f"{videos}, {data['scored']} of {data['frames']} frames scored, "
+        f"{data['positives']} anomalous; figures x 100{_over(metrics)}"
+    ]
+    for why, titles in _reasons(metrics, columns).items():
+        lines.append(f"no interval for {', '.join(titles)}: {why}")
+    if data["macro_skipped"]:
+        names, more = data["macro_skipped"][:NAMED], len(data["macro_skipped"]) - NAMED
+        lines.append(
+            f"strict macro leaves out videos of one class: {', '.join(names)}"
+            + (f" and {more} more" if more > 0 else "")
+        )
+    if metrics["part_means"]:
+        means = ", ".join(f"{name} {mean:.4g}" for name, mean in metrics["part_means"].items())
+        lines.append(f"means over the frames: {means}")
+    if len(columns) < len(PROTOCOLS) * len(VARIANTS):
+        lines.append("raw alone is shown where the method's score has no smoothing")
+    return lines
+
+
+def _reasons(metrics, columns):
+    """Why figures have no interval → the titles of those figures."""
+    reasons: dict[str, dict[str, None]] = {}
+    for protocol, variant in columns:
+        for name, title in TITLES.items():
+            figure = metrics["protocols"][protocol][variant][name]
+            if figure["value"] is not None and figure["low"] is None:
+                reasons.setdefault(figure["why"], {})[title] = None
+    return reasons
+
+
+def _over(metrics):
+    """What the intervals are over; nothing where no figure has one."""
+    figures = [
+        figure
+        for variants in metrics["protocols"].values()
+        for own in variants.values()
+        for figure in own.values()
+        if figure.get("low") is not None
+    ]
+    scenes = metrics["data"].get("scenes")
+    over = f"{scenes} scenes" if scenes else "videos"
+    return f", {100 * figures[0]['level']:g} % intervals over {over}" if figures else ""
+
+
+def _places(metrics):
+    """Figures of places in the frame, a line each; where all lack for one reason, that."""
+    first = metrics["protocols"]["paper"]["raw"]
+    reasons = {first[name].get("why") for name in PLACES if first[name]["value"] is None}
+    if len(reasons) == 1 and all(first[name]["value"] is None for name in PLACES):
+        return ["", f"where in the frame: {reasons.pop()}"]
+    rows = [
+        (
+            title,
+            figure_text(first[name]) if first[name]["value"] is not None else first[name]["why"],
+        )
+        for name, title in PLACES.items()
+    ]
+    return ["", *(f"{title:<22}  {said}" for title, said in rows)]
 
 
 def alarm_lines(metrics: Mapping[str, Any]) -> list[str]:
@@ -78,8 +171,8 @@ def alarm_lines(metrics: Mapping[str, Any]) -> list[str]:
         return [f"no threshold: {found['why']}"]
     lines = [
         f"threshold {found['threshold']:.4g} (online raw) for {count(found['rate_per_hour'])} "
-        f"false alarms an hour ({count(found['rate_low'])} to {count(found['rate_high'])}), from "
-        f"{duration(found['hours'])} of {found['source']} footage"
+        f"false alarms an hour ({count(found['rate_low'])} to {count(found['rate_high'])}),",
+        f"  from {duration(found['hours'])} of {found['source']} footage",
     ]
     if found["warning"]:
         lines.append(found["warning"])
@@ -88,18 +181,19 @@ def alarm_lines(metrics: Mapping[str, Any]) -> list[str]:
         seen["false_alarms_per_hour"],
         seen["median_delay_seconds"],
     )
-    words = [f"on the test set {seen['recalled']} of {seen['events']} events"]
+    words = [f"on the test set {seen['recalled']} of {counted(seen['events'], 'event')}"]
     if recall["value"] is not None:
-        words[0] += f", recall {figure_text(recall)}"
+        words[0] += f", recall {in_words(recall)}"
     if delay is not None:
         words.append(f"median delay {delay:.3g} s")
     if rate["value"] is not None:
+        low, high = count(rate["low"]), count(rate["high"])
         words.append(
-            f"{seen['false_alarms']} false alarms in {duration(seen['normal_hours'])} of normal "
-            f"frames: {count(rate['value'])} an hour ({count(rate['low'])} to "
-            f"{count(rate['high'])}), {100 * seen['normal_in_alarm']:.0f} % of them in alarm"
+            f"{counted(seen['false_alarms'], 'false alarm')} in {duration(seen['normal_hours'])} "
+            f"of normal frames: {count(rate['value'])} an hour ({low} to {high}), "
+            f"{100 * seen['normal_in_alarm']:.0f} % of them in alarm"
         )
-    return [*lines, "; ".join(words)]
+    return [*lines, words[0], *(f"  {more}" for more in words[1:])]
 
 
 def count(number: float) -> str:
@@ -125,19 +219,8 @@ def shown(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def _row(title, cells):
-    return f"{title:<26}" + "".join(f"{cell:>22}" for cell in cells).rstrip()
-
-
-def _level(metrics):
-    figures = (metrics["protocols"][p][v]["auc_micro"] for p in PROTOCOLS for v in VARIANTS)
-    level = next((figure["level"] for figure in figures if "level" in figure), 0.95)
-    return f"{100 * level:g} %"
-
-
-def _chance(metrics, protocol, variant):
-    chance = metrics["protocols"][protocol][variant]["ap"].get("chance")
-    return "–" if chance is None else f"{100 * chance:.1f}"
+def _chance(figure):
+    return "–" if figure.get("chance") is None else f"{100 * figure['chance']:.1f}"
 
 
 def figure_text(figure: Mapping[str, Any]) -> str:
@@ -150,14 +233,29 @@ def figure_text(figure: Mapping[str, Any]) -> str:
     return f"{value} ({100 * figure['low']:.1f} to {100 * figure['high']:.1f})"
 
 
+def in_words(figure: Mapping[str, Any]) -> str:
+    """`figure_text`, and in short why there is no interval."""
+    text = figure_text(figure)
+    lacks = figure["value"] is not None and figure.get("low") is None and figure.get("why")
+    return f"{text} ({in_short(figure['why'])})" if lacks else text
+
+
+def in_short(why: str) -> str:
+    """The beginning of a reason, like `too few videos to say`."""
+    return why.partition(":")[0]
+
+
 def mark(metrics: Mapping[str, Any], protocol: str, variant: str, metric: str = "auc_micro") -> str:
     """Whether a method does better than the best control under the same protocol, in words."""
     controls = metrics["controls"][protocol][variant][metric]
     best = best_control(controls)
     beaten = metrics["beats_controls"][protocol][variant][metric]
-    if best is None or beaten is None:
+    figure = metrics["protocols"][protocol][variant][metric]
+    if best is None or figure["value"] is None:
         return "no figure to compare with the controls"
     name = control_text(best, controls[best])
+    if beaten is None:
+        return f"{in_short(figure.get('why', 'no interval'))} (best control: {name})"
     if beaten and not metrics["data"]["controls_saw_frames"]:
         return f"above the best control that looks at no frame ({name}); those that do are stronger"
     return f"{'above' if beaten else 'NOT above'} the best control ({name})"

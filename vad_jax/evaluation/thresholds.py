@@ -9,12 +9,12 @@ Source: evaluation.md sections 6, 7 and 9.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from vad_jax.evaluation.bootstrap import draws_of, interval_of
+from vad_jax.evaluation.bootstrap import interval_of
 from vad_jax.evaluation.calibration import (
     LEVEL,
     BlockMaxima,
@@ -26,6 +26,7 @@ from vad_jax.evaluation.calibration import (
 )
 from vad_jax.evaluation.events import Events, events
 from vad_jax.evaluation.metrics import Videos
+from vad_jax.evaluation.resampling import clusters
 from vad_jax.types import DataError
 
 BLOCK_SECONDS = 10.0
@@ -131,6 +132,7 @@ def alarms_at(
     replicates: int = 2000,
     seed: int = 0,
     level: float = 0.95,
+    groups: Sequence[Hashable] | None = None,
 ) -> dict[str, Any]:
     """What a calibrated threshold recalls on the test set and what it costs.
 
@@ -138,7 +140,7 @@ def alarms_at(
       labels, scores: `[F]` a test video; NaN = no score, or no label.
       calibrated: as `threshold_of` returns it.
       fps: frames a second.
-      replicates, seed, level: of the interval of the recall, a bootstrap over videos.
+      replicates, seed, level, groups: of the interval of the recall, as `bootstrap`'s.
 
     Returns:
       `recall` and `false_alarms_per_hour` with their intervals (the rate's is exact Poisson),
@@ -153,7 +155,9 @@ def alarms_at(
     options = {"hold": round(hold * fps), "min_length": 1, "fps": fps}
     found = events(labels, scores, threshold, **options)
     return {
-        "recall": _recall(found, labels, scores, threshold, options, (replicates, seed, level)),
+        "recall": _recall(
+            found, labels, scores, threshold, options, (replicates, seed, level, groups)
+        ),
         "events": found.events,
         "recalled": found.recalled,
         "false_alarms": found.false_alarms,
@@ -172,16 +176,18 @@ def _recall(found: Events, labels, scores, threshold, options, draw) -> dict[str
     """The share of events that are recalled, and its interval over videos."""
     if not found.events:
         return {"value": None, "why": "the test set has no event"}
-    replicates, seed, level = draw
+    replicates, seed, level, groups = draw
     own = [
         events([truth], [values], threshold, **options)
         for truth, values in zip(labels, scores, strict=True)
     ]
-    drawn = draws_of(len(own), replicates=replicates, seed=seed)
-    number = drawn @ np.array([video.events for video in own])
-    recalled = drawn @ np.array([video.recalled for video in own], np.float64)
-    values = np.divide(recalled, number, out=np.full(replicates, np.nan), where=number > 0)
-    return interval_of(values, level=level).figure(found.recalled / found.events)
+    parts = clusters(len(own), groups)
+    counts = parts.resamples(replicates, seed)
+    happened = np.array([video.events for video in own])
+    number, recalled = counts @ happened, counts @ np.array([video.recalled for video in own])
+    values = np.divide(recalled, number, out=np.full(len(counts), np.nan), where=number > 0)
+    interval = interval_of(values, parts, happened > 0, called="with events", level=level)
+    return interval.figure(found.recalled / found.events)
 
 
 def _normal_in_alarm(found: Events, labels, scores) -> float | None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from vad_jax import evaluation
+from vad_jax.evaluation.summary import VERSION
 from vad_jax.runs.describing import command_line
 from vad_jax.runs.evaluating import evaluate
 from vad_jax.runs.workdir import Workdir
 from vad_jax.types import ConfigError
+
+log = logging.getLogger(__name__)
 
 
 def compare(workdirs: Sequence[str | Path], **options: Any) -> dict[str, Any]:
@@ -39,6 +43,11 @@ def compare(workdirs: Sequence[str | Path], **options: Any) -> dict[str, Any]:
             evaluate(workdir, **options)
         found[name] = evaluation.read_metrics(files.metrics)
         scored[name] = evaluation.read_scores(files.scores)
+        if found[name]["version"] < VERSION:
+            log.warning(
+                "%s: its intervals are those of an earlier version, too short with few videos. "
+                "Evaluate it anew.", name,
+            )  # fmt: skip
     tables = evaluation.comparison_tables(found, scored)
     print(evaluation.markdown(tables))
     given = {"workdir": ",".join(map(str, workdirs)), **options}

@@ -27,6 +27,7 @@ from vad_jax.runs.scores import scored
 from vad_jax.runs.testset import open_testset
 from vad_jax.runs.workdir import Workdir
 from vad_jax.scoring import score_videos
+from vad_jax.spelling import counted
 from vad_jax.types import DataError, InputSpec, VideoScores
 
 log = logging.getLogger(__name__)
@@ -92,6 +93,7 @@ def _evaluate(detector: Detector, files: Workdir, given: dict[str, Any]) -> dict
             "data": tests.dataset.name,
             "data_hash": identity(videos),
             "fps": tests.dataset.fps,
+            "scenes": _scenes(rows, tests.dataset),
         },
         detections=detections,
         controls=observed_controls(videos, controls),
@@ -124,6 +126,11 @@ def _evaluate(detector: Detector, files: Workdir, given: dict[str, Any]) -> dict
     return metrics
 
 
+def _scenes(rows: Sequence[VideoScores], dataset: Dataset) -> list[str] | None:
+    """The scene of each test video, where several show one."""
+    return [dataset.scenes[found.name] for found in rows] if dataset.scenes else None
+
+
 def left_out(metrics: dict[str, Any] | None) -> list[str]:
     """What an evaluation had to leave out, a line each."""
     return metrics["data"]["left_out"] if metrics else []
@@ -151,13 +158,16 @@ def _left_out(
     rows: Sequence[VideoScores], videos: Sequence[Frames], dataset: Dataset, spec: InputSpec
 ) -> list[str]:
     """What has no score and why, one line each; an error if nothing has one."""
-    lines = [f"{found.name} ({found.length} frames)" for found in rows if not len(found.first)]
-    needs = f"a window needs {spec.span} whole frames"
+    lines = [
+        f"{found.name} ({counted(found.length, 'frame')})" for found in rows if not len(found.first)
+    ]
+    needs = f"a window needs {counted(spec.span, 'whole frame')}"
     if len(lines) == len(rows):
         raise DataError(f"No test video has a score, {needs}: {', '.join(lines)}.")
     lines = [f"{line}: no score, {needs}" for line in lines]
     lines += [
-        f"{video.name}: {len(video.broken)} frames cannot be read, first {video.broken[0]}"
+        f"{video.name}: {counted(len(video.broken), 'frame')} cannot be read, first "
+        f"{video.broken[0]}"
         for video in videos
         if video.broken
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def evaluate_scores(
       VadError: scores, labels or videos that cannot be read or do not fit each other.
     """
     began, files = time.perf_counter(), Workdir(Path(output))
-    dataset = None if root is None else open_dataset(data, root, labels=labels)
+    dataset = None if root is None else open_dataset(data, root, labels=labels, fps=fps)
     names = None if dataset is None else [source.name for source in dataset.testing]
     found = evaluation.read_external(
         scores,
@@ -60,9 +61,13 @@ def evaluate_scores(
         names=names,
         lower_is_stranger=lower_is_stranger,
         fps=fps or (dataset and dataset.fps),
+        times=dataset and dataset.times,
     )
     rate = fps or found.meta.get("fps") or (dataset and dataset.fps)
-    found = replace(found, meta=found.meta | {"fps": rate})
+    about = {"fps": rate}
+    if dataset and dataset.scenes:
+        about["scenes"] = [dataset.scenes[name] for name in found.names]
+    found = replace(found, meta=found.meta | about)
     normal = None
     if normal_scores is not None:
         videos = evaluation.read_normal(normal_scores, lower_is_stranger=lower_is_stranger)
@@ -89,6 +94,7 @@ def evaluate_scores(
             rate_per_hour=false_alarms_per_hour,
             run={
                 "command": command_line("evaluate", given),
+                "date": datetime.now(UTC).isoformat(timespec="seconds"),
                 "seconds": round(time.perf_counter() - began, 1),
             },
         )

@@ -28,6 +28,7 @@ from vad_jax.runs.locking import locked
 from vad_jax.runs.testset import open_testset
 from vad_jax.runs.workdir import Workdir
 from vad_jax.scoring import score_videos
+from vad_jax.spelling import counted
 from vad_jax.types import ConfigError, DataError, Variables, VideoScores
 
 log = logging.getLogger(__name__)
@@ -82,8 +83,9 @@ def evaluate_shots(
         taken = detector.config.adapt.steps if steps is None else steps
         rate = f"at the rate {learning_rate:g}" if learning_rate else None
         log.info(
-            "%s: %d step(s) a video, %s, on its %s windows; each K compiles first, up to a minute "
-            "or two.", name, taken, rate or detector.method.rule(detector.variables),
+            "%s: %s a video, %s, on its %s windows; each K compiles first, up to a minute "
+            "or two.", name, counted(taken, "step"),
+            rate or detector.method.rule(detector.variables),
             "first" if support == "first" else "first normal",
         )  # fmt: skip
         total = sum(map(len, videos)) * len(shots)

@@ -15,7 +15,7 @@ from vad_jax import evaluation
 from vad_jax.data.frames import Frames
 from vad_jax.datasets import Dataset
 from vad_jax.scoring import frames_of
-from vad_jax.types import InputSpec, Scores
+from vad_jax.types import DataError, InputSpec, Scores
 
 log = logging.getLogger(__name__)
 
@@ -122,7 +122,12 @@ def located_in(
         for video, own in zip(videos, of, strict=True)
     ]
     log.info("Comparing maps with masks: pixels, regions, tracks.")
-    return evaluation.localisation(mapped, threshold=threshold)
+    scenes = dataset.scenes and [dataset.scenes[video.name] for video in videos]
+    try:
+        return evaluation.localisation(mapped, threshold=threshold, groups=scenes)
+    except DataError as error:  # of a mask; scores and labels are none the worse
+        log.warning("No pixel and region figures: %s", error)
+        return evaluation.absent(str(error)), {}
 
 
 def _masks(dataset: Dataset, video: Frames) -> Callable[[], Iterator[np.ndarray]] | None:

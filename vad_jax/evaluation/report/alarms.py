@@ -50,8 +50,10 @@ def _recall(seen):
     recall = seen["recall"]
     if recall["value"] is None:
         return "events recalled", "–", recall["why"]
-    interval = f"{100 * recall['low']:.0f} to {100 * recall['high']:.0f} %"
     text = f"{seen['recalled']} of {seen['events']}"
+    if recall["low"] is None:
+        return "events recalled", text, f"{100 * recall['value']:.0f} %", recall["why"]
+    interval = f"{100 * recall['low']:.0f} to {100 * recall['high']:.0f} %"
     return "events recalled", text, f"{100 * recall['value']:.0f} %, {interval} over videos"
 
 

@@ -9,6 +9,7 @@ from vad_jax.evaluation.controls import best_control
 from vad_jax.evaluation.tables import figure_text, mark, shown
 
 PLACED = ("low", "high", "value", "control")
+CHIPS = {True: "chip good", False: "chip warn", None: "soft"}  # no badge where nothing can be said
 
 
 def of(runs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -40,9 +41,9 @@ def _row(metrics, name, protocol, variant):
         "title": f"{name}: {protocol}, {variant}" if name else f"{protocol}, {variant}",
         "protocol": protocol,
         "text": figure_text(figure),
-        "why": figure.get("why"),
+        "why": figure.get("why") if figure["value"] is None else None,
         "mark": mark(metrics, protocol, variant),
-        "beaten": metrics["beats_controls"][protocol][variant]["auc_micro"],
+        "chip": CHIPS[metrics["beats_controls"][protocol][variant]["auc_micro"]],
         "low": figure.get("low"),
         "high": figure.get("high"),
         "value": figure["value"],

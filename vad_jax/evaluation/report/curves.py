@@ -5,6 +5,8 @@ Letters: N scored frames with a label.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 BOX = 100
@@ -32,15 +34,17 @@ def precision_recall(labels: np.ndarray, scores: np.ndarray) -> str:
     return path(across, np.repeat(precision, 2))
 
 
-def histogram(labels: np.ndarray, scores: np.ndarray) -> dict[str, str]:
+def histogram(labels: np.ndarray, scores: np.ndarray) -> dict[str, Any]:
     """The distribution of both classes as closed paths, each scaled to its own largest bin.
 
-    The axis runs over the central 99 % of all scores; what lies beyond is in the last bins.
+    The axis runs over the central 99 % of all scores; what lies beyond is in the last bins. `ticks`
+    are its ends and its middle.
     """
     low, high = np.percentile(scores, [0.5, 99.5])
     edges = np.linspace(low, high if high > low else low + 1, BINS + 1)
     clipped = np.clip(scores, edges[0], edges[-1])
-    paths = {"low": f"{edges[0]:.3g}", "high": f"{edges[-1]:.3g}"}
+    marks = (edges[0], (edges[0] + edges[-1]) / 2, edges[-1])
+    paths = {"ticks": [f"{mark:.3g}" for mark in marks]}
     for name, chosen in (("normal", ~labels), ("anomalous", labels)):
         share, _ = np.histogram(clipped[chosen], edges)
         heights = np.repeat(share / max(share.max(), 1), 2)

@@ -14,6 +14,7 @@ import numpy as np
 from vad_jax.atomic import sha256, whole
 from vad_jax.evaluation.compare_runs import Table
 from vad_jax.evaluation.controls import best_control
+from vad_jax.evaluation.legend import legend
 from vad_jax.evaluation.printed_figures import published_auc
 from vad_jax.evaluation.report import alarms, bars, curves, gallery, timeline
 from vad_jax.evaluation.score_files import (
@@ -28,7 +29,16 @@ from vad_jax.evaluation.score_files import (
     read_scores,
 )
 from vad_jax.evaluation.series import minmax
-from vad_jax.evaluation.tables import PLACES, TITLES, control_text, figure_text, shown
+from vad_jax.evaluation.tables import (
+    NONE,
+    PLACES,
+    TITLES,
+    control_text,
+    figure_text,
+    in_short,
+    shown,
+)
+from vad_jax.evaluation.tables import table as printed
 
 PLACE = Path(__file__).parent
 
@@ -52,8 +62,13 @@ def render(workdir: str | Path) -> Path:
     drawn = bars.of({"": metrics})
     clicks = gallery.clicks(workdir / PICTURES_FOLDER, scored)
     script = (PLACE / "page.js").read_text(encoding="utf-8")
+    facts = _rows(metrics["run"])
     page = template("run_page.html").render(
-        name=scored.meta.get("method", workdir.resolve().name),
+        name=workdir.resolve().name,
+        method=scored.meta.get("method"),
+        date=_date(metrics["run"]),
+        words=legend(printed(metrics)),
+        few=_few(metrics),
         metrics=metrics,
         columns=shown(metrics),
         bars=drawn,
@@ -70,8 +85,8 @@ def render(workdir: str | Path) -> Path:
         script_hash=_policy(script) if clicks else "none",
         pictures=gallery.cards(workdir / PICTURES_FOLDER),
         videos=[_video(video, shown(metrics)) for video in metrics["per_video"]],
-        run=_rows(metrics["run"]),
-        hashes={name: sha256(workdir / name) for name in (SCORES_FILE, METRICS_FILE)},
+        run=[row for row in facts if not _is_hash(row[0])],
+        hashes=[row for row in facts if _is_hash(row[0])] + _hashes(workdir, metrics),
     )
     path = workdir / REPORT_FILE
     with whole(path, "wb") as file:
@@ -139,7 +154,9 @@ def _table(metrics):
     ] + [
         {
             "title": f"AUC micro, {result}",
-            "cells": [_cell(own[p][v]["auc_micro"]) for p, v in shown(metrics) if p in own],
+            "cells": [
+                _cell(own[p][v]["auc_micro"] if p in own else NONE) for p, v in shown(metrics)
+            ],
         }
         for result, own in metrics["results"].items()
     ]
@@ -152,8 +169,9 @@ def _places(metrics):
 
 def _cell(figure):
     text, _, interval = figure_text(figure).partition(" ")
-    chance = figure.get("chance")
-    notes = [interval.strip("()")] if interval else [figure.get("why", "")]
+    chance, why = figure.get("chance"), figure.get("why", "")
+    why = why if figure["value"] is None else in_short(why)
+    notes = [interval.strip("()")] if interval else [why]
     notes += [] if chance is None else [f"chance {100 * chance:.1f}"]
     notes += [f"skipped: {figure['skipped']}"] if figure.get("skipped") else []
     return {"text": text, "notes": [note for note in notes if note]}
@@ -255,6 +273,31 @@ def _video(video, columns):
 
 def _percent(value):
     return "–" if value is None else f"{100 * value:.1f}"
+
+
+def _date(run) -> str | None:
+    """The day and the time of an evaluation, UTC; None where an earlier version kept none."""
+    date = run.get("date") or run.get("environment", {}).get("date")
+    return date and f"{date[:10]} {date[11:16]} UTC"
+
+
+def _few(metrics) -> str | None:
+    """Why the bars have no interval."""
+    figures = [metrics["protocols"][p][v]["auc_micro"] for p, v in shown(metrics)]
+    return next((f["why"] for f in figures if f["value"] is not None and f["low"] is None), None)
+
+
+def _is_hash(key: str) -> bool:
+    return key.endswith("_hash")
+
+
+def _hashes(workdir: Path, metrics) -> list[tuple[str, str]]:
+    """Those of labels and data where the run does not say them, and of the page's own files."""
+    data = {key: metrics["data"][key] for key in ("label_hash", "data_hash")}
+    rows = [(key, value) for key, value in data.items() if value and key not in metrics["run"]]
+    return rows + [
+        (f"sha256 of {name}", sha256(workdir / name)) for name in (SCORES_FILE, METRICS_FILE)
+    ]
 
 
 def _rows(run: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
