@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+from pathlib import Path
 
 import cv2
 import jax
@@ -10,7 +11,7 @@ import pytest
 
 import vad_jax
 from vad_jax import evaluation
-from vad_jax.types import CheckpointError, DataError
+from vad_jax.types import CheckpointError, ConfigError, DataError
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +123,61 @@ def test_a_grey_run_takes_colour_frames_as_it_reads_colour_files(detector, frame
     np.testing.assert_array_equal(detector.score(colour).score, result.score)
 
 
+# Lost frames, and what is no video
+
+
+def lost(frames, *places):
+    return [None if number in places else frame for number, frame in enumerate(frames)]
+
+
+@pytest.mark.parametrize(
+    ("places", "scored"),
+    [
+        ((0,), [8, 12, 16]),
+        ((6,), [4, 12, 16]),
+        ((18,), [4, 8, 12, 16]),
+        ((0, 7, 18), [12, 16]),
+    ],
+)
+def test_a_lost_frame_counts_and_no_window_touches_it(detector, frames, places, scored):
+    """Windows begin at every fourth frame and score their fifth; in a stream as in a video."""
+    given = lost(frames[:19], *places)
+    found = detector.score(given).score
+    assert np.flatnonzero(np.isfinite(found)).tolist() == scored
+    stream = detector.stream()
+    pushed = [pair for frame in given for pair in stream.push(frame)] + stream.flush()
+    assert pushed == [(place, found[place]) for place in scored]
+
+
+def test_a_video_of_lost_frames_alone_has_no_score(detector):
+    with pytest.raises(DataError, match="has 9 frames, 9 of them lost, a window needs 5 whole"):
+        detector.score([None] * 9)
+    stream = detector.stream()
+    assert [pair for _ in range(9) for pair in stream.push(None)] + stream.flush() == []
+
+
+@pytest.mark.parametrize("video", [None, 3, "cam.mp4", Path("cam.mp4")])
+def test_what_is_no_sequence_of_frames_is_refused_with_what_is_accepted(detector, video):
+    with pytest.raises(
+        DataError, match=r"A video is a sequence of frames; this is .*vad_jax.score"
+    ):
+        detector.score(video)
+
+
+def test_frames_of_two_sizes_are_no_video(detector, frames):
+    given = [*frames[:3], None, frames[4][:32]]
+    with pytest.raises(DataError, match="Frame 4 is 32x64 pixels, those before 64x64"):
+        detector.score(given)
+    stream = detector.stream()
+    with pytest.raises(DataError, match="Frame 4 is 32x64 pixels"):
+        [stream.push(frame) for frame in given]
+
+
+def test_a_frame_without_pixels_is_refused(detector):
+    with pytest.raises(DataError, match=r"A frame is uint8 .*uint8 \[0, 16, 1\]"):
+        detector.stream().push(np.zeros((0, 16), np.uint8))
+
+
 def test_a_single_frame_is_not_taken_for_a_video(detector):
     with pytest.raises(DataError, match=r"\[16, 16, 3\] looks like a single frame"):
         detector.score(np.zeros((16, 16, 3), np.uint8))
@@ -182,8 +238,56 @@ def test_a_rate_may_be_given_for_that_of_the_config(detector, clips):
     jax.tree.map(np.testing.assert_array_equal, still, detector.variables)
     rate = detector.config.adapt.learning_rate
     moved, _ = adapt(detector.variables, support, steps=1, learning_rate=rate)
-    expected = detector.adapt(clips, steps=1).variables
+    expected = detector.adapt(clips, steps=1, learning_rate=rate).variables
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-7), moved, expected)
+
+
+def test_adapting_by_default_adapts(detector, clips):
+    """Where nobody said a rate, one is found on the clips' own halves; the default's is tiny."""
+    found = detector.adapt(clips)
+    about = found.about["adapted"]
+    assert about["steps"] > 0
+    assert about["after"] < about["before"]
+    assert loss_on(found, clips) < 0.95 * loss_on(detector, clips)
+    assert "adapted" not in detector.about
+
+
+@pytest.fixture(scope="module")
+def dark(frames):
+    """Twelve clips of the scene at half its light."""
+    clips = [[frame // 2 for frame in frames[first : first + 5]] for first in range(0, 60, 5)]
+    return np.array(clips)
+
+
+def test_the_statistics_of_a_new_scene_are_part_of_adapting(detector, dark, frames):
+    adapted = detector.adapt(dark)
+    here, there = adapted.statistics["psnr"], detector.statistics["psnr"]
+    assert here["count"] == len(dark)
+    assert here["mean"] != there["mean"]
+    assert adapted.map_99 != detector.map_99
+    shaded = [frame // 2 for frame in frames]
+    scores = [np.nanmean(d.score(shaded).score) for d in (detector, adapted)]
+    assert abs(scores[1]) < abs(scores[0]), "normal footage of the scene is nearer to 0"
+
+
+def test_few_clips_keep_the_statistics_and_say_so(detector, clips, caplog):
+    adapted = detector.adapt(clips, steps=1, learning_rate=1e-3)
+    assert adapted.statistics == detector.statistics
+    assert "3 windows of the new scene are too few" in caplog.text
+    assert "normal=VIDEO" in caplog.text
+
+
+def test_a_normal_video_of_the_scene_gives_its_statistics(detector, clips, frames):
+    adapted = detector.adapt(clips, normal=frames[65:], steps=1, learning_rate=1e-3)
+    parts = adapted.score(frames[65:]).parts
+    assert adapted.statistics["psnr"]["mean"] == pytest.approx(np.nanmean(parts["psnr"]))
+
+
+def test_steps_and_a_rate_that_are_none_are_refused(detector, clips):
+    with pytest.raises(ConfigError, match=r"--steps=-1"):
+        detector.adapt(clips, steps=-1)
+    with pytest.raises(ConfigError, match=r"--learning_rate=nan"):
+        detector.adapt(clips, learning_rate=float("nan"))
 
 
 def test_clips_are_whole_windows(detector, clips):
@@ -191,6 +295,10 @@ def test_clips_are_whole_windows(detector, clips):
         detector.adapt(clips[:, :4])
     with pytest.raises(DataError, match="no clip"):
         detector.adapt(clips[:0])
+    with pytest.raises(DataError, match=r"uint8 \[K, T, h, w\].*this is \[5, 64, 64\]"):
+        detector.adapt(clips[0])
+    with pytest.raises(DataError, match="A frame of a clip is None"):
+        detector.adapt([[*clips[0][:4], None]])
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import logging
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import cv2
@@ -12,9 +14,15 @@ import numpy as np
 
 from vad_jax.data.video import resized
 from vad_jax.evaluation import Fuser, frame_parts, fuse
-from vad_jax.learning.adaptation import steps_by_program
+from vad_jax.learning import statistics
+from vad_jax.learning.adaptation import adapted
+from vad_jax.learning.scene import LEAST, scene_statistics
+from vad_jax.learning.step_search import Plan, check_rate, check_steps, plan
 from vad_jax.scoring import Collected, Stream, score_videos
-from vad_jax.types import DataError, Method, Scores, Variables, VideoScores
+from vad_jax.spelling import counted
+from vad_jax.types import Batch, DataError, Method, Scores, Variables, VideoScores
+
+log = logging.getLogger(__name__)
 
 
 class Result(NamedTuple):
@@ -69,12 +77,7 @@ class Detector:
             and no window may touch it.
           protocol: `online` uses nothing of the video's future; `paper` scales by all of it.
         """
-        if isinstance(video, np.ndarray) and video.ndim == 3 and video.shape[-1] in (1, 3):
-            raise DataError(
-                f"One array {list(video.shape)} looks like a single frame: give a sequence of "
-                "frames, or an array [F, h, w] or [F, h, w, C]."
-            )
-        given = _Given(map(self.fitted, video))
+        given = _Given(self, video)
         (rows,) = score_videos(self.method, self.variables, [given], anew=True)
         if not len(rows.first):
             lost = given.lost
@@ -89,31 +92,87 @@ class Detector:
         """A live stream: push a frame, get the scores that it completes (protocol `online`)."""
         return DetectorStream(self)
 
-    def adapt(self, clips: np.ndarray, *, steps: int | None = None) -> Detector:
-        """This detector after some gradient steps on normal clips of a new scene.
+    def adapt(
+        self,
+        clips: np.ndarray | Sequence[Sequence[np.ndarray]],
+        *,
+        normal: Iterable[np.ndarray | None] | None = None,
+        steps: int | None = None,
+        learning_rate: float | None = None,
+    ) -> Detector:
+        """This detector adapted to a new scene by some normal clips of it.
+
+        Steps and rate are those that were learned, or said, or else found on the clips' own
+        held-out halves (`learning.step_search.plan`). The statistics of normal clips become the new
+        scene's; `about["adapted"]` of the result says what was done.
 
         Args:
-          clips: windows of whole frames, uint8 `[K, T, h, w, C]`, T as `method.inputs.frames`.
-          steps: default `config.adapt.steps`.
+          clips: windows of whole frames, uint8 `[K, T, h, w(, C)]`, T as `method.inputs.frames`, in
+            their order.
+          normal: a normal video of the scene, other frames than the clips': its statistics are
+            taken. Without it those of the clips, each half scored after adaptation to the other;
+            where there are fewer than ten, the old ones stay, and a warning says so.
+          steps: of gradient.
+          learning_rate: of plain gradient steps instead of the method's own rule.
 
         Raises:
           DataError: no clip, or clips of another length than the method's windows.
+          ConfigError: steps or a rate that are none.
+          TrainingError: steps that lead to parameters that are not finite.
         """
+        check_steps(steps)
+        check_rate(learning_rate)
+        support = self._support(clips)
+        method, variables = self.method, self.variables
+        found = plan(
+            method, variables, support, self.config, steps=steps, learning_rate=learning_rate
+        )
+        how = {"steps": found.steps, "learning_rate": found.learning_rate}
+        ((moved, _),) = adapted(method, variables, [support], **how)
+        ready = replace(self, variables=moved, about={**self.about, "adapted": found._asdict()})
+        if found.helps or not jax.tree.leaves(variables["params"]):
+            log.info("Adapted in %s, %s.", counted(found.steps, "step"), found.says)
+        else:
+            log.warning("The parameters stay as they are: %s.", found.says)
+        return ready._in_scene(self, support, found, normal)
+
+    def _in_scene(self, old: Detector, support: Batch, found: Plan, normal: Any) -> Detector:
+        """The same with the statistics of the new scene, where these can be had."""
+        number = len(support["mask"])
+        if normal is not None:
+            given = _Given(self, normal)
+            seen = statistics.normal(self.method, self.variables, [given])
+            (rows,) = seen.videos
+            number, own = len(rows.first), (seen.parts, seen.map_99)
+        elif number >= LEAST:
+            own = scene_statistics(self.method, old.variables, support, found)
+        if number < LEAST:
+            log.warning(
+                "%s of the new scene are too few: the statistics of normal clips, which scores "
+                "are scaled by, stay those of the old one. Give %d clips, or normal=VIDEO of it.",
+                counted(number, "window"), LEAST,
+            )  # fmt: skip
+            return self
+        return replace(self, statistics=own[0], map_99=own[1])
+
+    def _support(self, clips: np.ndarray | Sequence[Sequence[np.ndarray]]) -> Batch:
+        """Clips as `Method.adapt` takes them."""
+        if isinstance(clips, np.ndarray) and clips.ndim < 4:
+            raise DataError(
+                f"Clips are uint8 [K, T, h, w] or [K, T, h, w, C]; this is {list(clips.shape)}."
+            )
         needed = self.method.inputs.lead + self.method.inputs.frames
         wrong = sorted({len(clip) for clip in clips} - {needed})
         if wrong:
             raise DataError(f"Clips of {wrong[0]} frames; the method's windows have {needed}.")
         if not len(clips):
             raise DataError("There is no clip: adapting needs one at least.")
+        if any(frame is None for clip in clips for frame in clip):
+            raise DataError("A frame of a clip is None: clips are of whole frames.")
         frames = np.stack([[self.fitted(frame) for frame in clip] for clip in clips])
         number = np.arange(len(frames), dtype=np.int32)
         mask = np.ones(len(frames), bool)
-        support = {"frames": frames, "mask": mask, "video": number, "frame": number}
-        steps = self.config.adapt.steps if steps is None else steps
-        run, variables = jax.jit(self.method.adapt, static_argnames="steps"), self.variables
-        for number in steps_by_program(steps):
-            variables, _ = run(variables, support, steps=number)
-        return replace(self, variables=variables)
+        return {"frames": frames, "mask": mask, "video": number, "frame": number}
 
     def fused(
         self,
@@ -140,7 +199,8 @@ class Detector:
             frame = cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)  # as files are read
         if frame.ndim == 2:
             frame = np.repeat(frame[..., None], spec.channels, axis=-1)
-        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[-1] != spec.channels:
+        right = frame.dtype == np.uint8 and frame.ndim == 3 and frame.shape[-1] == spec.channels
+        if not (right and frame.size):
             raise DataError(
                 f"A frame is uint8 [h, w, {spec.channels}] ({spec.colour}); this one is "
                 f"{frame.dtype} {list(frame.shape)}."
@@ -149,22 +209,53 @@ class Detector:
 
 
 class _Given:
-    """Frames that are there, as scoring takes them; counts those that were lost."""
+    """Frames in a user's hand, as scoring takes them; counts those that were lost."""
 
-    def __init__(self, frames: Iterator[np.ndarray | None]):
+    def __init__(self, detector: Detector, frames: Iterable[np.ndarray | None]):
+        if isinstance(frames, np.ndarray) and frames.ndim == 3 and frames.shape[-1] in (1, 3):
+            raise DataError(
+                f"One array {list(frames.shape)} looks like a single frame: give a sequence of "
+                "frames, or an array [F, h, w] or [F, h, w, C]."
+            )
+        if isinstance(frames, str | bytes | Path) or not isinstance(frames, Iterable):
+            raise DataError(
+                f"A video is a sequence of frames; this is {frames!r}. Files are scored by "
+                "vad_jax.score, and `vad_jax.data.decoder.iterate` reads their frames."
+            )
         self.name, self._frames, self.lost = "video", frames, 0
+        self._fitted = _Fitted(detector)
 
     def stream(self) -> Iterator[np.ndarray | None]:
         for frame in self._frames:
             self.lost += frame is None
-            yield frame
+            yield self._fitted(frame)
+
+
+class _Fitted:
+    """One stream's frames as the method's windows have them; all have one size."""
+
+    def __init__(self, detector: Detector):
+        self._detector, self._size, self._seen = detector, None, 0
+
+    def __call__(self, frame: np.ndarray | None) -> np.ndarray | None:
+        fitted = self._detector.fitted(frame)
+        if fitted is not None:
+            size = np.shape(frame)[:2]
+            if self._size not in (None, size):
+                raise DataError(
+                    f"Frame {self._seen} is {size[0]}x{size[1]} pixels, those before "
+                    f"{self._size[0]}x{self._size[1]}: all frames of a video have one size."
+                )
+            self._size = size
+        self._seen += 1
+        return fitted
 
 
 class DetectorStream:
     """One live stream of a detector; gives the very scores that `Detector.score` gives a file."""
 
     def __init__(self, detector: Detector):
-        self._detector, self._seen = detector, 0
+        self._detector, self._fitted, self._seen = detector, _Fitted(detector), 0
         self._stream = Stream(detector.method, detector.variables)
         self._fuser = Fuser(detector.method.fusion, detector.statistics)
         self._fuser.push(self._rows([self._stream.nothing()]), 0)  # which parts there are
@@ -177,7 +268,7 @@ class DetectorStream:
           order; a score is a number, or an array `[K]` of a method with K labels. Frames that no
           window reaches have none.
         """
-        fitted = self._detector.fitted(frame)
+        fitted = self._fitted(frame)
         if fitted is not None and np.may_share_memory(fitted, frame):
             fitted = fitted.copy()  # cameras write the next frame into the same array
         self._seen += 1

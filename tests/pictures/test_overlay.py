@@ -9,7 +9,7 @@ from support.toys import spec, toy
 
 from vad_jax.detector import Detector
 from vad_jax.evaluation import boxes_at
-from vad_jax.pictures.overlay import Regions, _in_step
+from vad_jax.pictures.regions import Regions
 from vad_jax.types import Scores
 
 
@@ -42,6 +42,11 @@ def test_a_method_without_maps_has_no_regions(detector):
     assert list(regions.by_row()) == []
 
 
-def test_windows_that_share_a_frame_all_add_their_boxes():
-    boxes = _in_step([(0, 0, ["a"]), (0, 1, ["b"]), (1, 1, ["c"]), (1, 2, ["d"]), (2, 2, ["e"])])
-    assert [boxes(number) for number in range(4)] == [["a"], ["b", "c"], ["d", "e"], []]
+def test_windows_that_share_a_frame_all_add_their_boxes(detector):
+    regions = Regions(detector, SimpleNamespace(source_size=(32, 64)))
+    maps = np.zeros((3, 2, 16, 16), np.float32)
+    for row, column in ((0, 1), (1, 0), (2, 1)):
+        maps[row, column, 4:8, 4 * row : 4 * row + 4] = 1.0
+    regions("video", np.array([0, 1, 2]), Scores(parts={}, maps=maps))
+    boxes = regions.in_step()
+    assert [len(boxes(number)) for number in range(7)] == [0, 0, 0, 0, 2, 0, 1]

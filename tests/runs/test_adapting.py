@@ -1,19 +1,24 @@
 """`vad_jax.adapt`: a workdir that scores and is evaluated, and what it refuses."""
 
 import json
+import re
 import shutil
 
 import cv2
 import jax
 import numpy as np
 import pytest
+from support import films
 
 import vad_jax
+from vad_jax import adapt as command
 from vad_jax import config
-from vad_jax.learning import loop
+from vad_jax.learning import loop, step_search
+from vad_jax.runs import normal
 from vad_jax.runs.adapting import adapt
 from vad_jax.runs.evaluating import evaluate
 from vad_jax.runs.training import train
+from vad_jax.runs.workdir import Workdir
 from vad_jax.types import CheckpointError, ConfigError, DataError, TrainingError
 
 # The toy method knows no appearance: what moves much in one window and not in others stands out.
@@ -135,6 +140,50 @@ def test_another_method_is_fine_tuned_at_a_rate(level_run, scene, tmp_path):
     found = adapt(level_run[0], scene, tmp_path / "run", **how)
     assert found["loss_after"] < found["loss_before"]
     assert vad_jax.load(tmp_path / "run").config.adapt.learning_rate == 1e-3
+
+
+def test_by_default_a_rate_is_found_and_adapts(level_run, scene, tmp_path, capsys):
+    output = tmp_path / "run"
+    given = {"workdir": level_run[0], "source": scene, "output": output, "accept_outliers": True}
+    assert command.main([f"--{name}={value}" for name, value in given.items()]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"Adapted to 10 windows in \d+ steps? at the rate \S+: their loss", said)
+    found = re.search(r"held-out halves: loss (\S+) before, (\S+) after", said)
+    before, after = map(float, found.groups())
+    assert after < 0.99 * before
+    how = vad_jax.load(output).about["data"]["adapted"]
+    assert how["steps"] > 0
+    assert how["learning_rate"] > 0
+
+
+def test_where_no_step_helps_the_parameters_stay_and_this_is_said(
+    level_run, scene, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(step_search, "GAIN", 1.0)  # nothing is help enough
+    found = adapt(level_run[0], scene, tmp_path / "run", shots=4, accept_outliers=True)
+    assert (found["steps"], found["measured"]) == (0, 24)
+    assert found["loss_after"] == found["loss_before"]
+    assert "no step that was tried" in found["says"]
+    a, b = (vad_jax.load(w) for w in (level_run[0], tmp_path / "run"))
+    np.testing.assert_array_equal(a.variables["params"]["level"], b.variables["params"]["level"])
+    assert a.statistics != b.statistics, "those of the scene"
+
+
+def test_where_nothing_is_adapted_nothing_is_written(level_run, scene, tmp_path, monkeypatch):
+    monkeypatch.setattr(step_search, "GAIN", 1.0)
+    short = tmp_path / "short"
+    short.mkdir()
+    for path in sorted(scene.iterdir())[:24]:
+        shutil.copy(path, short)
+    with pytest.raises(DataError, match=r"Nothing would be adapted.*Give more footage, or --steps"):
+        adapt(level_run[0], short, tmp_path / "run", shots=3, accept_outliers=True)
+    assert not (tmp_path / "run" / "config.json").exists()
+
+
+def test_normal_footage_of_films_keeps_their_rate(level_run, tmp_path):
+    film = films.write(tmp_path / "a.avi", frames=150, fps=12)
+    adapt(level_run[0], film, tmp_path / "run", **HOW)
+    assert normal.rate(Workdir(tmp_path / "run")) == 12
 
 
 def test_a_whole_data_set_is_no_footage_of_a_scene(level_run, synthetic_root, tmp_path):

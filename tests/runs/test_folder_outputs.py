@@ -62,9 +62,10 @@ def test_a_video_that_grows_while_it_is_scored_is_named(workdir, tmp_path, monke
     path = films.write(tmp_path / "a.avi", frames=9)
     fused = vad_jax.Detector.fused
 
-    def grows(self, *arguments, **options):
-        films.write(path, frames=14)
-        return fused(self, *arguments, **options)
+    def grows(self, video, **options):
+        if video.name == "a":
+            films.write(path, frames=14)
+        return fused(self, video, **options)
 
     monkeypatch.setattr(vad_jax.Detector, "fused", grows)
     with pytest.raises(DataError, match="Video a changed while it was scored"):
@@ -99,9 +100,35 @@ def test_the_folder_one_stands_in_has_a_name(workdir, folder, tmp_path, monkeypa
     assert (tmp_path / "out" / "c.csv").is_file()
 
 
-def test_a_threshold_without_an_overlay_is_refused(workdir, tmp_path):
-    with pytest.raises(ConfigError, match="give --overlay, too"):
-        score(workdir, films.write(tmp_path / "a.avi"), tmp_path / "out", threshold=1.0)
+@pytest.mark.parametrize("given", ["high", "", "nan", None])
+def test_a_threshold_is_calibrated_a_number_or_none(workdir, tmp_path, given):
+    with pytest.raises(ConfigError, match=r"--threshold=.*calibrated .*a number, or none"):
+        score(workdir, films.write(tmp_path / "a.avi"), tmp_path / "out", threshold=given)
+
+
+def test_a_name_that_is_too_long_is_named_and_the_others_are_done(workdir, tmp_path):
+    (tmp_path / "in").mkdir()
+    films.write(tmp_path / "in" / "a.avi")
+    films.write(tmp_path / "in" / "b.avi").rename(tmp_path / "in" / f"{'long' * 62}.avi")
+    found = score(workdir, tmp_path / "in", tmp_path / "out", overlay=True)
+    assert found["videos"] == 1
+    (line,) = found["left_out"]
+    assert re.search(r"Video longlong\S+: its name has 248 bytes.*rename it, \d+ bytes", line)
+    longest = int(re.search(r"(\d+) bytes at most", line)[1])
+    (tmp_path / "in" / f"{'long' * 62}.avi").rename(tmp_path / "in" / f"{'é' * (longest // 2)}.avi")
+    found = score(workdir, tmp_path / "in", tmp_path / "out", overlay=True)
+    assert (found["videos"], found["skipped"], found["left_out"]) == (1, 1, [])
+
+
+@pytest.mark.parametrize("name", ["two\nlines", "caf\udce9"])
+def test_a_name_that_is_no_text_is_one_line(workdir, tmp_path, name):
+    """One given by itself; in a folder the others are done, too."""
+    path = films.write(tmp_path / "a.avi")
+    bad = path.rename(tmp_path / f"{name}.avi")
+    with pytest.raises(DataError, match=r"Nothing could be scored: .*avi'?: rename it") as raised:
+        score(workdir, bad, tmp_path / "out")
+    assert "\n" not in str(raised.value)
+    str(raised.value).encode()
 
 
 @pytest.mark.parametrize("content", ['{"vid', '{"videos": {"a": {"x": 1}}, "begun": []}', "[]"])
@@ -166,7 +193,7 @@ def test_a_full_disk_is_named_and_leaves_no_half_file(
     assert re.search(r"out/\S+: (No space left on device|not all frames)", said)
     assert "Traceback" not in said
     left = {path.name for path in (small_disk / "out").iterdir()}
-    assert left <= {"lock", "manifest.json", "a.csv"}
+    assert left <= {"lock", "manifest.json", "a.csv", "a.events.csv"}
     (small_disk / "filler").unlink()
     again = score(workdir, path, small_disk / "out", overlay=overlay)
     assert (again["videos"], again["left_out"]) == (1, [])

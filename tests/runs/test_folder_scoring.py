@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -112,20 +113,119 @@ def test_a_stopped_run_goes_on_behind_the_last_video_it_finished(workdir, folder
 # What is drawn
 
 
+def drawn(path):
+    """The frames of an mp4 as a player shows them, and when, in seconds."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
+        frames = [(f.to_ndarray(format="bgr24").astype(int), f.time) for f in container.decode()]
+    images, times = zip(*frames, strict=True)
+    return images, np.array(times)
+
+
+def redness(image):
+    return image[..., 2] - image[..., 0] > 60
+
+
 def test_the_overlay_has_every_frame_and_the_curve(workdir, tmp_path):
     path = films.write(tmp_path / "a.mp4", frames=15, size=(47, 61), fps=10)
     score(workdir, path, tmp_path / "out", overlay=True, threshold=-100.0)
-    capture, frames = cv2.VideoCapture(str(tmp_path / "out" / "a.mp4")), []
-    assert capture.get(cv2.CAP_PROP_FPS) == 10
-    while (answer := capture.read())[0]:
-        frames.append(answer[1].astype(int))
-    assert len(frames) == 15
-    height, width = frames[0].shape[:2]
-    assert width >= 320
-    red = (frames[8][..., 2] - frames[8][..., 0] > 60)[: height - 100]
-    assert red[:5].mean() > 0.3, "a frame above the threshold has a red frame"
-    assert not (frames[2][..., 2] - frames[2][..., 0] > 60)[: height - 100][:5].any(), "no score"
-    assert not list((tmp_path / "out").glob("*.part*"))
+    frames, times = drawn(tmp_path / "out" / "a.mp4")
+    np.testing.assert_allclose(times, np.arange(15) / 10, atol=1e-4)
+    assert frames[0].shape[1] >= 480
+    assert redness(frames[8][:3]).mean() > 0.9, "a frame in alarm has a red frame"
+    assert not redness(frames[2][:3]).any(), "no score"
+    curve = np.mean([np.abs(frames[0][-120:] - image[-120:]).max() for image in frames[1:]])
+    assert curve > 50, "a mark wanders through the curve"
+    assert not list((tmp_path / "out").glob("*part*"))
+
+
+def test_an_overlay_plays_as_fast_as_its_film(workdir, tmp_path):
+    path = films.write(tmp_path / "a.mp4", frames=14, fps=10)
+    unit = films.units_a_second(path)
+    films.with_times(path, [unit // 5] * 4 + [unit // 30] * 10)
+    score(workdir, path, tmp_path / "out", overlay=True)
+    expected = np.r_[np.arange(4) / 5, 0.8 + np.arange(10) / 30]
+    np.testing.assert_allclose(drawn(tmp_path / "out" / "a.mp4")[1], expected, atol=2e-3)
+    seconds = [float(row["seconds"]) for row in rows(tmp_path / "out" / "a.csv")]
+    np.testing.assert_allclose(seconds, expected, atol=2e-3)
+
+
+def test_boxes_are_drawn_where_the_score_is_above_the_threshold(workdir, tmp_path):
+    """The left half moves wildly; where no score is above the threshold no box is drawn."""
+    pixels = np.full((15, 64, 64, 3), 90, np.uint8)
+    pixels[:, 16:48, 16:32] = np.random.default_rng(0).integers(0, 256, (15, 1, 16, 1))
+    path = films.write(tmp_path / "a.avi", frames=15, size=(64, 64), fps=10, pixels=pixels)
+    score(workdir, path, tmp_path / "low", overlay=True, threshold=-100.0)
+    top = np.nanmax(scores(tmp_path / "low" / "a.csv"))
+    score(workdir, path, tmp_path / "high", overlay=True, threshold=float(top) + 1)
+    low, high = (drawn(tmp_path / name / "a.mp4")[0][8][8:470, 8:-8] for name in ("low", "high"))
+    assert redness(low).sum() > 100
+    assert not redness(high).any()
+
+
+def test_pictures_without_a_rate_are_said_once(workdir, folder, tmp_path, caplog):
+    shutil.copytree(folder / "c", folder / "d")
+    score(workdir, folder, tmp_path / "out", overlay=True)
+    (line,) = [r.getMessage() for r in caplog.records if "--fps" in r.getMessage()]
+    assert line.startswith("2 videos (c, d): when the frames are seen is not known")
+    assert "25 frames a second" in line
+    np.testing.assert_allclose(drawn(tmp_path / "out" / "c.mp4")[1], np.arange(7) / 25, atol=1e-4)
+    caplog.clear()
+    score(workdir, folder, tmp_path / "out", overlay=True, fps=2.0)
+    assert "--fps" not in caplog.text
+    np.testing.assert_allclose(drawn(tmp_path / "out" / "c.mp4")[1], np.arange(7) / 2, atol=1e-4)
+
+
+# Alarms
+
+
+def test_alarms_are_frames_above_the_threshold_and_events(workdir, tmp_path):
+    path = films.write(tmp_path / "a.avi", frames=30, fps=10)
+    score(workdir, path, tmp_path / "none", threshold="none")
+    table = rows(tmp_path / "none" / "a.csv")
+    assert {row["alarm"] for row in table} == {""}
+    assert not (tmp_path / "none" / "a.events.csv").exists()
+    values = scores(tmp_path / "none" / "a.csv")
+    level = float(np.nanmin(values)) - 1
+    found = score(workdir, path, tmp_path / "out", threshold=level)
+    assert (found["threshold"], found["alarms"]) == (level, 1)
+    (event,) = rows(tmp_path / "out" / "a.events.csv")
+    scored = np.flatnonzero(np.isfinite(values))
+    assert (event["first_frame"], event["last_frame"]) == (str(scored[0]), str(scored[-1]))
+    assert float(event["first_seconds"]) == pytest.approx(scored[0] / 10, abs=2e-3)
+    assert int(event["peak_frame"]) == np.nanargmax(values)
+    assert float(event["peak"]) == pytest.approx(np.nanmax(values), rel=1e-5)
+    alarm = [row["alarm"] for row in rows(tmp_path / "out" / "a.csv")]
+    inside = (scored[0] <= np.arange(30)) & (np.arange(30) <= scored[-1])
+    assert alarm == [str(int(value)) for value in inside], "gaps of less than a second are bridged"
+
+
+def test_the_threshold_is_by_default_that_of_the_evaluation(finished_run, tmp_path, caplog):
+    path = films.write(tmp_path / "a.avi")
+    found = score(finished_run[0], path, tmp_path / "out")
+    assert found["threshold"] == finished_run[1]["calibration"]["threshold"]
+    assert "of normal footage" in found["threshold_says"]
+    assert "not for fewer" in caplog.text, "ten seconds of it"
+
+
+def test_footage_far_from_what_was_trained_on_is_said_once(workdir, tmp_path, caplog):
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 256, (2, 14, 32, 48, 3), np.uint8)
+    (tmp_path / "in").mkdir()
+    for number, pixels in enumerate(noise):
+        films.write(tmp_path / "in" / f"{number}.avi", frames=14, pixels=pixels)
+    found = score(workdir, tmp_path / "in", tmp_path / "out")
+    assert found["outside"] == ["0", "1"]
+    (line,) = [r.getMessage() for r in caplog.records if "trained on, another" in r.getMessage()]
+    assert line.startswith("Every score of 2 videos (0, 1) is above every score")
+    again = score(workdir, tmp_path / "in", tmp_path / "out")
+    assert (again["skipped"], again["outside"]) == (2, ["0", "1"])
+
+
+def test_footage_like_that_trained_on_is_not_called_far(workdir, synthetic_root, tmp_path):
+    scene = synthetic_root / "training" / "frames" / "05"
+    assert score(workdir, scene, tmp_path / "out")["outside"] == []
 
 
 # What cannot be scored
@@ -135,7 +235,7 @@ def test_a_broken_frame_has_no_score_and_is_named(workdir, folder, tmp_path):
     (folder / "c" / "005.png").write_bytes(b"")
     found = score(workdir, folder / "c", tmp_path / "out")
     (line,) = found["left_out"]
-    assert "1 frames cannot be read, the first: Video c, frame 5" in line
+    assert "1 frame cannot be read, first: Video c, frame 5" in line
     assert np.isfinite(scores(tmp_path / "out" / "c.csv")).tolist() == [False] * 4 + [
         True,
         False,
@@ -148,7 +248,10 @@ def test_a_film_shorter_than_a_window_has_rows_without_scores(workdir, tmp_path,
     path = films.write(tmp_path / "a.avi", frames=frames)
     found = score(workdir, path, tmp_path / "out")
     assert found["scored"] == 0
-    assert f"({frames} frames): no score, a window needs 5 whole frames" in found["left_out"][0]
+    assert (
+        f"({frames} frame{'s' * (frames > 1)}): no score, a window needs 5 whole frames"
+        in found["left_out"][0]
+    )
     assert [row["score"] for row in rows(tmp_path / "out" / "a.csv")] == [""] * frames
 
 

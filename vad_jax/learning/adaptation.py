@@ -40,12 +40,19 @@ def support_batch(spec: InputSpec, video: Frames, first: np.ndarray) -> Batch:
 
 
 @functools.lru_cache(maxsize=16)
-def _adapt(
-    method: Method, steps: int, learning_rate: float | None, *, shared: bool = True
+def compiled_steps(
+    method: Method, steps: int, *, rated: bool, shared: bool = True
 ) -> Callable[..., Any]:
-    """`method.adapt` to many supports, of one set of variables or of each one's own, under jit."""
-    run = functools.partial(method.adapt, steps=steps, learning_rate=learning_rate)
-    return jax.jit(jax.vmap(run, in_axes=(None if shared else 0, 0)))
+    """`method.adapt` to many supports, of one set of variables or of each one's own, under jit.
+
+    `(variables, supports, rate) → variables, losses [N, steps]`. The rate counts where `rated`; it
+    is data, so that another one compiles nothing.
+    """
+
+    def run(variables, support, rate):
+        return method.adapt(variables, support, steps=steps, learning_rate=rate if rated else None)
+
+    return jax.jit(jax.vmap(run, in_axes=(None if shared else 0, 0, None)))
 
 
 def adapted(
@@ -74,15 +81,18 @@ def adapted(
       TrainingError: the steps lead to parameters that are not finite.
     """
     first, *further = steps_by_program(steps)
+    rated = learning_rate is not None
+    rate = min(learning_rate or 0.0, float(np.finfo(np.float32).max))
     size = 1 if further else min(TOGETHER, len(supports))
     for begin in range(0, len(supports), size):
         some = supports[begin : begin + size]
         filled = [*some, *[some[0]] * (size - len(some))]  # one shape, one program
         stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *filled)
-        moved, losses = _adapt(method, first, learning_rate)(variables, stacked)
+        moved, losses = compiled_steps(method, first, rated=rated)(variables, stacked, rate)
         each = [losses]
         for number in further:
-            moved, losses = _adapt(method, number, learning_rate, shared=False)(moved, stacked)
+            program = compiled_steps(method, number, rated=rated, shared=False)
+            moved, losses = program(moved, stacked, rate)
             each.append(losses)
         moved, losses = jax.device_get((moved, jnp.concatenate(each, axis=1)))
         for i in range(len(some)):
@@ -116,13 +126,18 @@ def disagreement(
     if number < 3:
         return None
     others = ~np.eye(number, dtype=bool)
-    judge = _adapt(method, 1, learning_rate)  # the loss before its step
     without = [{**support, "mask": support["mask"] & row} for row in others]
     found = adapted(method, variables, without, steps=steps, learning_rate=learning_rate)
     losses = []
     for i, (moved, _) in enumerate(found):
         alone = {**support, "mask": support["mask"] & ~others[i]}
-        judged = jax.tree.map(lambda leaf: np.asarray(leaf)[None], alone)
-        losses.append(float(judge(moved, judged)[1][0, 0]))
+        losses.append(loss_on(method, moved, alone, rated=learning_rate is not None))
     losses = np.array(losses)
     return np.array([losses[i] / np.median(losses[row]) for i, row in enumerate(others)])
+
+
+def loss_on(method: Method, variables: Variables, support: Batch, *, rated: bool = False) -> float:
+    """The loss that `Method.adapt` lowers, on a support; `rated` says which program is at hand."""
+    judged = jax.tree.map(lambda leaf: np.asarray(leaf)[None], support)
+    _, losses = compiled_steps(method, 1, rated=rated)(variables, judged, 0.0)  # before its step
+    return float(losses[0, 0])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,17 +13,20 @@ from typing import Any, Literal
 import numpy as np
 
 from vad_jax.data import spans
+from vad_jax.data.decoder import frame_rate
 from vad_jax.data.frames import Frames
 from vad_jax.data.supports import spread
 from vad_jax.datasets import splits
 from vad_jax.datasets.folder import sources
 from vad_jax.detector import Detector
 from vad_jax.learning import adaptation, loop
+from vad_jax.learning.step_search import check_rate, check_steps, plan
 from vad_jax.runs import normal
 from vad_jax.runs import workdir as workdirs
 from vad_jax.runs.loading import load
 from vad_jax.runs.locking import locked
 from vad_jax.runs.workdir import Workdir
+from vad_jax.spelling import counted
 from vad_jax.types import Batch, CheckpointError, ConfigError, DataError
 
 log = logging.getLogger(__name__)
@@ -56,28 +58,31 @@ def adapt(
       source: a video file, a folder of frames, or a folder of such: normal footage of the scene.
       output: the new workdir.
       shots: windows that are adapted on, K.
-      steps: gradient steps; by default `config.adapt.steps`.
-      learning_rate: of plain gradient steps instead of the run's own rule.
+      steps, learning_rate: of plain gradient steps instead of the run's own rule. By default those
+        that were learned or that the config says, else found on the support's own held-out halves
+        (`learning.step_search.plan`).
       support: the `first` windows of the source, or windows at equal steps over it.
       accept_outliers: adapt even if a window of the support disagrees with the others.
 
     Returns:
-      `shots`, `steps`, `loss_before` and `loss_after` on the support, `outlier` (the largest loss
-      of a window after adaptation to the others, as a multiple of their median), `measured`
-      windows of the rest of the source.
+      `shots`; `steps` and `learning_rate` that were taken (None: the run's own rule) and `says`,
+      where they come from; `held_out_before` and `held_out_after`, the loss of held-out windows
+      where these were searched for; `loss_before` and `loss_after` on the support; `outlier` (the
+      largest loss of a window after adaptation to the others, as a multiple of their median);
+      `measured` windows of the rest of the source.
 
     Raises:
       VadError: no finished run, too little footage, a whole data set in its place, a support that
-        disagrees with itself, or an output that is a run already.
+        disagrees with itself, an output that is a run already, or neither a step that helps nor
+        footage for statistics: nothing would be adapted.
     """
     if shots < 1:
         raise ConfigError(f"--shots={shots}: at least 1 window.")
+    check_steps(steps)
     check_rate(learning_rate)
     detector, new = load(workdir), Workdir(Path(output))
     if new.config.exists():
         raise CheckpointError(f"{output} holds a run already: give another --output.")
-    steps = detector.config.adapt.steps if steps is None else steps
-    how = {"steps": steps, "learning_rate": learning_rate}
     videos = _footage(Path(source), detector)
     chosen = _chosen(source, videos, detector, shots, support)
     method, variables = detector.method, detector.variables
@@ -86,7 +91,10 @@ def adapt(
         for video, first in zip(videos, chosen, strict=True)
     )
     log.info("Adapting to %d windows; compiling comes first, up to a minute or two …", shots)
-    outlier = adaptation.disagreement(method, variables, batch, **how)
+    first = detector.config.adapt.steps if steps is None else steps
+    outlier = adaptation.disagreement(
+        method, variables, batch, steps=first, learning_rate=learning_rate
+    )
     if outlier is not None and outlier.max() > adaptation.OUTLIER and not accept_outliers:
         at = int(outlier.argmax())
         raise DataError(
@@ -95,32 +103,46 @@ def adapt(
             "their median. Something there may not be normal: look at it, give other footage, or "
             "--accept_outliers."
         )
-    ((variables, losses),) = adaptation.adapted(method, variables, [batch], **how)
-    ((_, after),) = adaptation.adapted(method, variables, [batch], **how | {"steps": 1})
-    before = float(losses[0]) if len(losses) else float(after[0])
+    found = plan(
+        method, variables, batch, detector.config, steps=steps, learning_rate=learning_rate
+    )
+    how = {"steps": found.steps, "learning_rate": found.learning_rate}
     rest = [
         video.without(spans.frame_indices(method.inputs, first).ravel().tolist())
         for video, first in zip(videos, chosen, strict=True)
     ]
+    left = sum(len(spans.starts(method.inputs, len(v), v.broken)) for v in rest)
+    if steps is None and not found.helps and left < _MEASURED:
+        raise DataError(
+            f"Nothing would be adapted to {source}: {found.says}, and {counted(left, 'window')} "
+            f"beside the support are too few for statistics of the scene ({_MEASURED} are "
+            "needed). Give more footage, or --steps and --learning_rate."
+        )
+    before = adaptation.loss_on(method, variables, batch)
+    ((variables, _),) = adaptation.adapted(method, variables, [batch], **how)
+    after = adaptation.loss_on(method, variables, batch)
     digest = hashlib.sha256(batch["frames"].tobytes()).hexdigest()
     about = {"from": str(workdir), "source": str(source), "shots": shots, **how, "support": digest}
     ready = replace(detector, variables=variables, config=_configured(detector, learning_rate))
     with locked(new.folder, "--output"):
-        measured = _write(ready, Workdir(Path(workdir)), new, rest, about)
+        measured = _write(ready, Workdir(Path(workdir)), new, rest, about, _rate(source))
     return {
         "shots": shots,
-        "steps": steps,
+        **how,
+        "says": found.says,
+        "held_out_before": found.before,
+        "held_out_after": found.after,
         "loss_before": before,
-        "loss_after": float(after[0]),
+        "loss_after": after,
         "outlier": None if outlier is None else float(outlier.max()),
         "measured": measured,
     }
 
 
-def check_rate(learning_rate: float | None) -> None:
-    """Raises ConfigError for a rate of gradient steps that is none."""
-    if learning_rate is not None and not 0 < learning_rate < math.inf:
-        raise ConfigError(f"--learning_rate={learning_rate}: must be finite and greater than 0.")
+def _rate(source: str | Path) -> float | None:
+    """Frames a second of the films of a scene, where they agree."""
+    rates = {video.file and frame_rate(video.file) for video in sources(Path(source))}
+    return rates.pop() if len(rates) == 1 else None
 
 
 def _footage(source: Path, detector: Detector) -> list[Frames]:
@@ -165,7 +187,12 @@ def _configured(detector: Detector, learning_rate: float | None) -> Any:
 
 
 def _write(
-    detector: Detector, old: Workdir, new: Workdir, rest: Sequence[Frames], about: dict[str, Any]
+    detector: Detector,
+    old: Workdir,
+    new: Workdir,
+    rest: Sequence[Frames],
+    about: dict[str, Any],
+    fps: float | None,
 ) -> int:
     """The new workdir; returns how many windows of the scene its statistics rest on."""
     method = detector.method
@@ -175,7 +202,7 @@ def _write(
         loop.keep(method, detector.config, detector.variables, new, digest=digest, step=step)
         if sum(numbers) >= _MEASURED:
             usable = [video for video, number in zip(rest, numbers, strict=True) if number]
-            normal.measure(method, detector.variables, usable, new, "held-out")
+            normal.measure(method, detector.variables, usable, new, "held-out", fps=fps)
             return sum(numbers)
         log.warning(
             "Only %d windows of the source are not adapted on: the statistics of normal clips, "

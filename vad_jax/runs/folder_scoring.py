@@ -1,34 +1,46 @@
 """Scores of videos that have no labels: what `vad_jax.score` does.
 
 Given again, the same command goes on: what the manifest holds with the same content, scorer and
-options is not scored again. Scores are those of the protocol `online`.
+options is not scored again. Scores are those of the protocol `online`, unsmoothed: those that a
+threshold is calibrated for.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
-import math
+import logging
+import os
+import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 import vad_jax
-from vad_jax import atomic
-from vad_jax.data.decoder import Decoded
+from vad_jax import atomic, messages
+from vad_jax.data.decoder import Decoded, frame_rate
 from vad_jax.data.source import Source
 from vad_jax.datasets.folder import sources
 from vad_jax.detector import Detector
-from vad_jax.pictures import overlay
+from vad_jax.pictures import overlay as pictures
+from vad_jax.pictures.regions import Regions
+from vad_jax.pictures.score_strip import Curve
+from vad_jax.runs.alarm_tables import alarms, write_events, write_scores
+from vad_jax.runs.alarm_threshold import Given, Threshold, given_threshold, threshold_of_run
 from vad_jax.runs.loading import load
 from vad_jax.runs.locking import locked
-from vad_jax.runs.manifest import Manifest, content_of, place
+from vad_jax.runs.manifest import EVENTS, FILM, TABLE, Manifest, content_of, place
+from vad_jax.runs.workdir import Workdir
 from vad_jax.scoring import score_videos
+from vad_jax.spelling import counted
 from vad_jax.types import ConfigError, DataError, InputSpec
+
+log = logging.getLogger(__name__)
+
+_FORM = 2  # of the files that are written; counts up where they change
+_LONGEST = 255 - len(f"..{2**22}.part")  # bytes of a file's name, with room for one half written
 
 
 class Options(NamedTuple):
@@ -36,13 +48,13 @@ class Options(NamedTuple):
 
     Attributes:
       overlay: whether an mp4 is drawn, too.
-      threshold: a line in it, and in red the frames above; or None.
-      fps: frames a second of folders of frames, which do not say it; or None.
+      threshold: above it is alarm.
+      fps: frames a second of what does not say when its frames are seen; or None.
     """
 
-    overlay: bool = False
-    threshold: float | None = None
-    fps: float | None = None
+    overlay: bool
+    threshold: Threshold
+    fps: float | None
 
 
 def score(
@@ -51,38 +63,49 @@ def score(
     output: str | Path,
     *,
     overlay: bool = False,
-    threshold: float | None = None,
+    threshold: Given = "calibrated",
     fps: float | None = None,
 ) -> dict[str, Any]:
     """Scores every video of `source` that the output folder does not hold yet.
+
+    Each gets `NAME.csv` (frame, seconds, score, alarm), where there is a threshold
+    `NAME.events.csv` (an alarm a row), and with `overlay` `NAME.mp4`.
 
     Args:
       workdir: of a finished run.
       source: a video file, a folder of frames, or a folder of such.
       output: where the files go, made if need be; not where the source lies.
-      overlay, threshold, fps: see `Options`.
+      overlay: draw each video with score, alarms and error regions.
+      threshold: alarm where a score is above: `calibrated`, from the run's normal footage; a
+        number; or `none`.
+      fps: frames a second of folders of frames, and of the run's normal footage where these are not
+        known.
 
     Returns:
-      `videos`, `frames` and `scored` frames of what was scored now, `skipped` (done before), and
-      `left_out`: a line for each video that has a fault, or frames without a score because of one.
+      `videos`, `frames` and `scored` frames of what was scored now, `skipped` (done before),
+      `left_out`: a line for each video that has a fault, or frames without a score because of one;
+      `threshold` (or None), `threshold_says`, `alarms` in all, `outside`: videos of which every
+      score is above every one of normal footage.
 
     Raises:
       VadError: no finished run, nothing to score, nothing that can be read, or an output folder
         that cannot be written, belongs to another process, or would write over other files.
     """
-    if threshold is not None and not overlay:
-        raise ConfigError("--threshold is a line in the overlay: give --overlay, too.")
-    options = Options(overlay, threshold, fps)
-    detector, output = load(workdir), Path(output).expanduser().resolve()
+    given, output = given_threshold(threshold), Path(output).expanduser().resolve()
+    detector = load(workdir)
     found = sources(Path(source))
     _refuse_source(Path(source).expanduser().resolve(), output)
+    level = threshold_of_run(given, detector, Workdir(Path(workdir)), fps=fps)
+    options, untimed = Options(overlay, level, fps), []
+    figures = {"videos": 0, "frames": 0, "scored": 0, "skipped": 0, "left_out": []}
+    figures |= {"threshold": level.value, "threshold_says": level.says, "alarms": 0, "outside": []}
     with locked(output, "--output"):
         manifest = Manifest(output, _scorer(detector))
-        figures = {"videos": 0, "frames": 0, "scored": 0, "skipped": 0, "left_out": []}
-        with tqdm(desc="scoring", unit="frame", disable=None) as bar:
+        with messages.progress(desc="scoring", unit="frame") as bar:
             for number, video in enumerate(found, start=1):
-                bar.set_postfix_str(f"video {number}/{len(found)} {video.name}")
                 try:
+                    _check_name(video)
+                    bar.set_postfix_str(f"video {number}/{len(found)} {video.name}")
                     content = content_of(video)
                     entry = manifest.find(video, content, _targets(video, options))
                     if entry:
@@ -95,11 +118,58 @@ def score(
                         figures["frames"] += entry["frames"]
                         figures["scored"] += entry["scored"]
                     figures["left_out"] += entry["notes"]
+                    figures["alarms"] += entry["alarms"] or 0
+                    figures["outside"] += [video.name] * entry["outside"]
+                    untimed += [video.name] * (not entry["timed"])
                 except DataError as error:
                     figures["left_out"].append(str(error))
     if not figures["videos"] and not figures["skipped"]:
         raise DataError("Nothing could be scored: " + " ".join(figures["left_out"]))
+    _beware(level, figures["outside"], untimed)
     return figures
+
+
+def _beware(level: Threshold, outside: Sequence[str], untimed: Sequence[str]) -> None:
+    """What a person must know who reads the scores, each thing once."""
+    if level.value is None and level.why:
+        log.warning("No threshold, so no alarms: %s. Give --threshold=NUMBER.", level.why)
+    if level.warning:
+        log.warning("The threshold is %s.", level.warning)
+    if outside:
+        log.warning(
+            "Every score of %s is above every score of the run's normal footage (%.3g at most): "
+            "this is far from what the run was trained on, another scene or camera say, and what "
+            "is strange in it does not show. Adapt the run to it first: vad_jax.adapt.",
+            _named(outside), level.highest,
+        )  # fmt: skip
+    if untimed:
+        log.warning(
+            "%s: when the frames are seen is not known. Seconds are empty; an overlay, and the "
+            "gaps that an alarm bridges, go by %g frames a second. Give --fps.",
+            _named(untimed), pictures.RATE,
+        )  # fmt: skip
+
+
+def _named(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:5])
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return f"{counted(len(names), 'video')} ({shown}{more})"
+
+
+def _check_name(video: Source) -> None:
+    """Raises DataError for a name of which no file can be made."""
+    if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in video.name):
+        raise DataError(
+            f"{str(place(video))!a}: rename it, a name must be text (UTF-8) without control "
+            "characters."
+        )
+    own = Path(video.name).name
+    longest = _LONGEST - len(EVENTS)
+    if len(os.fsencode(own)) > longest:
+        raise DataError(
+            f"Video {own[:20]}…: its name has {len(os.fsencode(own))} bytes, and files beside it "
+            f"need longer ones: rename it, {longest} bytes at most."
+        )
 
 
 def _refuse_source(source: Path, output: Path) -> None:
@@ -113,7 +183,7 @@ def _refuse_source(source: Path, output: Path) -> None:
 def _scorer(detector: Detector) -> str:
     """Hash of all that a score depends on but the video."""
     facts = {
-        "vad_jax": vad_jax.__version__,
+        "vad_jax": (vad_jax.__version__, _FORM),
         "config": detector.config.to_json_best_effort(sort_keys=True),
         "checkpoint": detector.about,
         "statistics": detector.statistics,
@@ -125,29 +195,46 @@ def _one(
     detector: Detector, video: Source, content: str, output: Path, options: Options, bar
 ) -> dict[str, Any]:
     """Scores one video and writes its files; returns its entry in the manifest."""
-    spec, targets = detector.method.inputs, _targets(video, options)
+    spec, targets, level = detector.method.inputs, _targets(video, options), options.threshold
     reading = _Reading(video, spec, bar)
-    regions = overlay.Regions(detector, reading) if options.overlay else None
+    regions = Regions(detector, reading) if options.overlay else None
     (rows,) = score_videos(detector.method, detector.variables, [reading], each=regions, anew=True)
-    values = detector.fused(rows, protocol="online")
+    values = detector.fused(rows, protocol="online", smoothed=False)
     if content_of(video) != content:
         raise DataError(f"Video {video.name} changed while it was scored: score it again.")
-    fps = options.fps if video.images is not None else None
-    seconds = [frame / fps for frame in range(len(values))] if fps else reading.seconds
-    _write_csv(output / f"{video.name}.csv", seconds, values)
+    times = _times(reading.seconds, options.fps)
+    clock = np.arange(len(values)) / pictures.RATE if times is None else times
+    found = np.empty((0, 2), np.int64)
+    if level.value is not None:
+        found = alarms(values, level.value, clock, hold_seconds=level.hold_seconds)
+        write_events(output / f"{video.name}{EVENTS}", values, times, found)
+    write_scores(output / f"{video.name}{TABLE}", values, times, level.value, found)
+    outside = not _none(values) and bool(np.nanmin(values) > level.highest)
     if regions is not None:
-        drawn = output / f"{video.name}.mp4"
-        overlay.draw(drawn, video, values, regions, threshold=options.threshold, fps=fps)
+        curve = Curve(
+            values=values,
+            times=np.arange(len(values)) if times is None else times,
+            in_seconds=times is not None,
+            threshold=level.value,
+            threshold_says=level.says,
+            alarms=found,
+            step=spec.step,
+            boxed=bool(np.isfinite(detector.map_99)),
+        )
+        caveat = "unlike the footage trained on" if outside else None
+        pictures.draw(output / f"{video.name}{FILM}", video, curve, regions, caveat=caveat)
     notes = reading.faults()
-    scored = int(np.isfinite(values).sum())
-    if not scored:
+    if _none(values):
         needs = f"no score, a window needs {spec.span} whole frames"
-        notes.append(f"Video {video.name} ({rows.length} frames): {needs}.")
+        notes.append(f"Video {video.name} ({counted(rows.length, 'frame')}): {needs}.")
     return {
         "source": place(video),
         "content": content,
         "frames": rows.length,
-        "scored": scored,
+        "scored": int(np.isfinite(values).sum()),
+        "alarms": len(found),
+        "outside": outside,
+        "timed": times is not None,
         "notes": notes,
         "files": {
             name: {"sha256": atomic.sha256(output / name), "options": used}
@@ -156,13 +243,37 @@ def _one(
     }
 
 
+def _none(values: np.ndarray) -> bool:
+    return not np.isfinite(values).any()
+
+
+def _times(seconds: Sequence[float | None], fps: float | None) -> np.ndarray | None:
+    """When each frame is seen, seconds `[F]`, rising; None where it is not known.
+
+    A frame between others that has no time of its own, one that is broken say, is put between them.
+    """
+    told = [(frame, when) for frame, when in enumerate(seconds) if when is not None]
+    if not told:
+        return np.arange(len(seconds)) / fps if fps else None
+    frames, known = np.array(told).T
+    rate = 1 / max(float(np.median(np.diff(known))), 1e-6) if len(known) > 1 else pictures.RATE
+    at = np.arange(len(seconds))
+    times = np.interp(at, frames, known)
+    times -= np.maximum(frames[0] - at, 0) / rate
+    return times + np.maximum(at - frames[-1], 0) / rate
+
+
+def _rate(video: Source, fps: float | None) -> float | None:
+    """The given frames a second, where the video does not say when its frames are seen."""
+    return fps if fps and not (video.file and frame_rate(video.file)) else None
+
+
 def _targets(video: Source, options: Options) -> dict[str, dict[str, Any]]:
     """The files of a video, and the options that each depends on."""
-    fps = options.fps if video.images is not None else None
-    targets = {f"{video.name}.csv": {"fps": fps}}
-    if options.overlay:
-        targets[f"{video.name}.mp4"] = {"fps": fps, "threshold": options.threshold}
-    return targets
+    level, fps = options.threshold, _rate(video, options.fps)
+    used = {"fps": fps, "threshold": level.value, "hold_seconds": level.hold_seconds}
+    endings = [TABLE] + [EVENTS] * (level.value is not None) + [FILM] * options.overlay
+    return {f"{video.name}{ending}": used for ending in endings}
 
 
 class _Reading:
@@ -198,14 +309,5 @@ class _Reading:
         """A line for broken frames, and one for a video that is shorter than it says."""
         lines = [self._frames.note] if self._frames.note else []
         if self._broken:
-            lines.append(f"{self._broken} frames cannot be read, the first: {self._first}")
+            lines.append(f"{counted(self._broken, 'frame')} cannot be read, first: {self._first}")
         return lines
-
-
-def _write_csv(path: Path, seconds: Sequence[float | None], values: np.ndarray) -> None:
-    with atomic.whole(path, newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(["frame", "seconds", "score"])
-        for frame, (when, value) in enumerate(zip(seconds, values, strict=True)):
-            when = "" if when is None else f"{when:.3f}"
-            rows.writerow([frame, when, "" if math.isnan(value) else f"{value:.6g}"])

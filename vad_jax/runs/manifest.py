@@ -12,6 +12,7 @@ from vad_jax.data.source import Source
 from vad_jax.types import CheckpointError, DataError
 
 NAME = "manifest.json"
+TABLE, EVENTS, FILM = ".csv", ".events.csv", ".mp4"  # of a video's files, behind its name
 
 _ENTRY = {"source", "content", "scorer", "frames", "scored", "notes", "files"}
 
@@ -81,7 +82,7 @@ class Manifest:
         Raises:
           DataError: a file in the way that the manifest does not know.
         """
-        mine = {f"{video.name}.csv", f"{video.name}.mp4"}
+        mine = _files(video)
         known = {*self._entries.pop(video.name, {"files": {}})["files"], *self._begun}
         for name in sorted(mine):
             path = self._folder / name
@@ -99,13 +100,17 @@ class Manifest:
     def add(self, video: Source, entry: dict[str, Any]) -> None:
         """Notes a video that is done."""
         self._entries[video.name] = {"scorer": self._scorer, **entry}
-        self._begun -= {f"{video.name}.csv", f"{video.name}.mp4"}
+        self._begun -= _files(video)
         self._write()
 
     def _write(self) -> None:
         with atomic.whole(self._path) as file:
             json.dump({"videos": self._entries, "begun": sorted(self._begun)}, file, indent=1)
             file.write("\n")
+
+
+def _files(video: Source) -> set[str]:
+    return {f"{video.name}{ending}" for ending in (TABLE, EVENTS, FILM)}
 
 
 def place(video: Source) -> str:

@@ -8,13 +8,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-from tqdm import tqdm
 
-from vad_jax import atomic
+from vad_jax import atomic, evaluation, messages
 from vad_jax.data.frames import Frames
+from vad_jax.detector import Detector
 from vad_jax.learning import statistics
 from vad_jax.runs.workdir import Workdir
 from vad_jax.scoring import frames_of
@@ -22,7 +22,13 @@ from vad_jax.types import CheckpointError, InputSpec, Method, Variables, VideoSc
 
 
 def measure(
-    method: Method, variables: Variables, videos: Sequence[Frames], workdir: Workdir, source: str
+    method: Method,
+    variables: Variables,
+    videos: Sequence[Frames],
+    workdir: Workdir,
+    source: Literal["held-out", "training"],
+    *,
+    fps: float | None = None,
 ) -> None:
     """Scores normal videos and writes what is kept of them.
 
@@ -30,11 +36,13 @@ def measure(
       method, variables: what scores.
       videos: decoded, normal.
       workdir: of the run.
-      source: `held-out` or `training`: where the videos come from.
+      source: where the videos come from.
+      fps: their frames a second, where this is known.
     """
-    with tqdm(total=sum(map(len, videos)), desc="normal clips", unit="frame", disable=None) as bar:
+    total = sum(map(len, videos))
+    with messages.progress(total=total, desc="normal clips", unit="frame") as bar:
         found = statistics.normal(method, variables, videos, progress=bar.update)
-    _write_rows(workdir.normal_windows, found.videos, source)
+    _write_rows(workdir.normal_windows, found.videos, source, fps)
     flat = {f"{name}/{k}": v for name, row in found.parts.items() for k, v in row.items()}
     about = {"source": source, "map_99": found.map_99}
     with atomic.whole(workdir.normal, "wb") as file:  # last: the run is finished
@@ -47,12 +55,41 @@ def finish(
     training: Sequence[Frames],
     validation: Sequence[Frames],
     workdir: Workdir,
+    *,
+    fps: float | None = None,
 ) -> None:
-    """Finishes a run: its held-out videos are scored, or those it was trained on where none are."""
+    """Finishes a run: its held-out videos are scored, or those it was trained on where none are.
+
+    `fps` are the frames a second of these videos, where this is known.
+    """
     if validation:
-        measure(method, variables, validation, workdir, "held-out")
+        measure(method, variables, validation, workdir, "held-out", fps=fps)
     else:
-        measure(method, variables, training, workdir, "training")
+        measure(method, variables, training, workdir, "training", fps=fps)
+
+
+def scores(detector: Detector, workdir: Workdir) -> evaluation.Normal | None:
+    """The `online` scores of the run's normal videos, unsmoothed.
+
+    None for a run of a version that kept none; its training command, given again, makes them
+    without training anew.
+
+    Raises:
+      CheckpointError: a damaged file.
+    """
+    found = read_rows(workdir, detector.method.inputs)
+    if found is None:
+        return None
+    videos, source = found
+    return evaluation.Normal([detector.fused(v, smoothed=False) for v in videos], source)
+
+
+def rate(workdir: Workdir) -> float | None:
+    """Frames a second of the run's normal videos, where the run knows it."""
+    if not workdir.normal_windows.exists():
+        return None
+    with _opened(workdir.normal_windows) as arrays:
+        return float(arrays["fps"]) or None if "fps" in arrays.files else None
 
 
 def read(workdir: Workdir) -> tuple[dict[str, dict[str, float]], float]:
@@ -76,9 +113,11 @@ def read(workdir: Workdir) -> tuple[dict[str, dict[str, float]], float]:
         return parts, float(found["map_99"])
 
 
-def _write_rows(path: Path, videos: Sequence[VideoScores], source: str) -> None:
+def _write_rows(
+    path: Path, videos: Sequence[VideoScores], source: str, fps: float | None = None
+) -> None:
     """Arrays: `names` and `lengths` `[V]`, `counts` `[V]` rows of each video, `first` `[R]` of them
-    all, `part/NAME` `[R, S]`, of objects `boxes` `[R, 4]`; `source`.
+    all, `part/NAME` `[R, S]`, of objects `boxes` `[R, 4]`; `source`; `fps`, 0 where not known.
     """
     scored = [video for video in videos if len(video.first)]
     names = scored[0].parts if scored else ()
@@ -95,6 +134,7 @@ def _write_rows(path: Path, videos: Sequence[VideoScores], source: str) -> None:
             counts=np.array([len(video.first) for video in videos], np.int64),
             first=np.concatenate([video.first for video in videos]),
             source=np.array(source),
+            fps=np.array(fps or 0.0),
             **joined,
         )
 
