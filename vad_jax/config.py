@@ -11,6 +11,7 @@ import importlib
 import json
 import math
 import operator
+import pkgutil
 import textwrap
 import types
 from collections.abc import Callable, Mapping, Sequence
@@ -48,6 +49,11 @@ KEYS = {
     ),
     "data.on_bad_frame": Key(
         "error", "what a frame does that cannot be decoded", choices=("error", "skip")
+    ),
+    "data.levels": Key(
+        (),
+        "LOW,HIGH of pictures with more than 8 bits a value: what is black and what white",
+        before=(),
     ),
     "data.exclude": Key(
         None,
@@ -102,6 +108,12 @@ def imported(name: str, otherwise: str) -> types.ModuleType:
         raise ConfigError(otherwise) from None
 
 
+def methods() -> tuple[str, ...]:
+    """The names of all methods."""
+    package = importlib.import_module("vad_jax.methods")
+    return tuple(found.name for found in pkgutil.iter_modules(package.__path__))
+
+
 def keys(method: str) -> dict[str, Key]:
     """Every key of a method by its flat name, the shared ones first.
 
@@ -134,8 +146,17 @@ def defaults(method: str) -> ml_collections.ConfigDict:
 
 def describe(method: str) -> str:
     """Every key of a method with its default, its choices and what it is, as text."""
+    return _described(keys(method))
+
+
+def describe_shared() -> str:
+    """The same of the keys that every method has."""
+    return _described(KEYS)
+
+
+def _described(table: Mapping[str, Key]) -> str:
     lines = []
-    for key, entry in keys(method).items():
+    for key, entry in table.items():
         default = "" if entry.default is None else f" = {entry.default}"
         choices = f" ({' | '.join(map(str, entry.choices))})" if entry.choices else ""
         about = entry.about + ("; training never sees it" if entry.evaluation else "")
@@ -164,13 +185,17 @@ def complete(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
     """A checked copy in which every key that follows from others is filled in.
 
     Raises:
-      ConfigError: a value that is missing, not among the choices, or outside its bounds.
+      ConfigError: this is no config; a value that is missing, not among the choices, or outside its
+        bounds.
     """
+    if not (isinstance(config, ml_collections.ConfigDict) and "method" in config):
+        raise ConfigError(_no_config(config))
     config = config.copy_and_resolve_references()
     table = keys(config.method)
     flat = flatten(config)
     for key, entry in table.items():
         _check_choice(key, entry, flat[key])
+    config.data.levels = _levels(flat["data.levels"])
     module(config.method).complete(config)
     flat = flatten(config)
     for key, entry in table.items():
@@ -178,6 +203,26 @@ def complete(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
     if "stages" in config:
         _check_stages(config)
     return config
+
+
+def _no_config(given: Any) -> str:
+    method = given if isinstance(given, str) and given.isidentifier() else "mnad"
+    return (
+        f"{type(given).__name__} {given!r:.80} is no config. One is made by "
+        f'vad_jax.config.defaults("{method}"), or of a file by '
+        'vad_jax.config_files.config_of("configs/NAME.py:PRESET").'
+    )
+
+
+def _levels(given: Sequence[float | str]) -> tuple[float, ...]:
+    """`data.levels` as numbers; a command line gives texts."""
+    try:
+        levels = tuple(map(float, given))
+    except ValueError:
+        levels = (math.nan,)
+    if len(levels) not in (0, 2) or not all(map(math.isfinite, levels)):
+        raise ConfigError(f"data.levels = {given!r}: give two numbers, LOW,HIGH, or none.")
+    return levels
 
 
 def _check_choice(key: str, entry: Key, value: Any) -> None:

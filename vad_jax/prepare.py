@@ -1,6 +1,7 @@
 """Checks a raw data set and builds it as records: frames decode, counts are right, labels agree.
 
     python -m vad_jax.prepare --data=ucsd_ped2 --root=FOLDER --check [--labels=FILE] [--fps=25]
+        [--levels=LOW,HIGH]
     python -m vad_jax.prepare --data=ucsd_ped2 --root=FOLDER --out=FOLDER [--size=original|256|64]
         [--on_bad_frame=error|skip]
 
@@ -29,6 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command.string("root", None, "Its raw folder, which is only read.", needs="its folder")
     command.string("labels", None, "Label source that is used instead of the one found.")
     command.number("fps", None, "Frames a second, where the data do not say.", least=1e-9)
+    command.string("levels", None, "LOW,HIGH of pictures with more than 8 bits: black and white.")
     command.switch("check", "Only look: build nothing.")
     command.string("out", None, "Folder of the built sets, unless --check is given.")
     command.choice("size", "original", ["original", "256", "64"], "Size of the built frames.")
@@ -45,7 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _prepare(given: cli.Given) -> cli.Outcome:
     from vad_jax.runs import preparing
 
-    options = given.only("labels", "fps", "check", "out", "size", "on_bad_frame", "lossless")
+    options = given.only(
+        "labels", "fps", "levels", "check", "out", "size", "on_bad_frame", "lossless"
+    )
     return cli.Outcome(*preparing.prepare(given.data, given.root, **options))
 
 

@@ -22,8 +22,8 @@ BY_FFMPEG = np.load(HERE / "ffmpeg.npz")  # what ffmpeg's own program made of th
 NAMES = sorted({key.split("/")[0] for key in BY_FFMPEG})
 
 
-def read(path, **options):
-    decoded = Decoded(Source(path.stem, None, path), colour="bgr", **options)
+def read(path, *, levels=None):
+    decoded = Decoded(Source(path.stem, None, path, levels), colour="bgr")
     return list(decoded), decoded.note
 
 
@@ -105,7 +105,7 @@ def test_damage_gives_the_same_frames_with_any_number_of_threads(whole, monkeypa
     for threads in (1, 2, 4):
         monkeypatch.setattr(film, "THREADS", threads)
         source = Source("a", None, whole)
-        found.append([_bytes(frame) for frame in film.film_frames(source, "bgr", None)])
+        found.append([_bytes(frame) for frame in film.film_frames(source, "bgr")])
     assert found[0] == found[1] == found[2]
 
 

@@ -1,6 +1,7 @@
 """Pictures of more than 8 bits a value: thermal cameras write 12 bits in 16."""
 
 import struct
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -63,9 +64,7 @@ def tiff(values, *, floating=False, photometric=1, beside=None):
 
 def test_what_8_bits_cannot_hold_is_refused_with_its_range(tmp_path, suffix):
     (path,) = written(tmp_path / "a", [WARM], suffix).images
-    said = (
-        rf"0\.{suffix} has 16 bits a value \(here 7000 to 8200\).*--config\.data\.levels=LOW,HIGH"
-    )
+    said = rf"0\.{suffix} has 16 bits a value \(here 7000 to 8200\).*data\.levels=LOW,HIGH"
     for colour in ("grey", "bgr", "rgb"):
         with pytest.raises(DataError, match=said):
             read_image(path, colour=colour)
@@ -74,7 +73,7 @@ def test_what_8_bits_cannot_hold_is_refused_with_its_range(tmp_path, suffix):
 def test_one_scale_for_all_frames_of_a_set(tmp_path, suffix):
     source = written(tmp_path / "a", [WARM, WARM // 2 + 3500], suffix)
     first, second = (
-        picture.pixels for picture in Decoded(source, colour="grey", levels=(7000, 8200))
+        picture.pixels for picture in Decoded(replace(source, levels=(7000, 8200)), colour="grey")
     )
     expected = np.round((WARM.astype(float) - 7000) / 1200 * 255)
     np.testing.assert_array_equal(first[..., 0], expected)
@@ -146,13 +145,12 @@ def test_a_range_is_part_of_what_a_cache_knows(tmp_path):
 
     def decode(levels):
         (video,) = store.decode(
-            [source],
+            [replace(source, levels=levels)],
             height=24,
             width=32,
             channels=1,
             colour="grey",
             cache=tmp_path / "cache",
-            levels=levels,
             progress=False,
         )
         return video.array[0, -1, -1, 0]
@@ -162,5 +160,5 @@ def test_a_range_is_part_of_what_a_cache_knows(tmp_path):
     with pytest.raises(DataError, match="16 bits a value"):
         decode(None)
     for bad in ((5.0, 5.0), (9.0, 1.0), (0.0, float("inf"))):
-        with pytest.raises(ConfigError, match=r"data\.levels is"):
+        with pytest.raises(ConfigError, match="The levels are"):
             decode(bad)

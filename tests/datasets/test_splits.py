@@ -30,7 +30,7 @@ def trained(tmp_path):
         (root / "Anomaly_Test.txt").write_text("Robbery004_x264.avi\n")
         given = {"name": "ucf_crime", "root": str(root), "cache": str(tmp_path / "cache")}
         given |= {"labels": None, "exclude": None, "on_bad_frame": "error", "validation": ()}
-        settings = ml_collections.ConfigDict({**given, "videos": "normal", **changes})
+        settings = ml_collections.ConfigDict({**given, "videos": "normal", "levels": (), **changes})
         parts = splits.training(splits.find(settings), settings, SPEC)
         return tuple([video.name for video in part] for part in parts)
 
@@ -74,7 +74,13 @@ def test_a_held_out_name_may_write_its_accents_in_two_ways(tmp_path):
         (tmp_path / "training").mkdir(exist_ok=True)
         films.write(tmp_path / "training" / f"{name}.avi", frames=4)
     given = {"name": "folder", "root": str(tmp_path), "cache": str(tmp_path / "cache")}
-    given |= {"labels": None, "exclude": None, "on_bad_frame": "error", "videos": "normal"}
+    given |= {
+        "labels": None,
+        "exclude": None,
+        "on_bad_frame": "error",
+        "videos": "normal",
+        "levels": (),
+    }
     for asked in (composed, apart):
         settings = ml_collections.ConfigDict({**given, "validation": (asked,)})
         parts = splits.training(splits.find(settings), settings, SPEC)

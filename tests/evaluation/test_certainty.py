@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from vad_jax import evaluation
 from vad_jax.benchmarks import certainty as simulation
 from vad_jax.evaluation import (
     FEWEST,
@@ -16,6 +17,7 @@ from vad_jax.evaluation import (
     paired_bootstrap,
 )
 from vad_jax.evaluation.certainty import (
+    NO_SPREAD,
     contributions,
     gap,
     pooled,
@@ -255,3 +257,22 @@ def test_equal_methods_are_called_different_in_one_of_twenty():
     for row in simulation.called_different(2000):
         few = row["videos"] < FEWEST
         assert row["jackknife"] is None if few else row["jackknife"] <= 0.065, row
+
+
+def test_a_difference_that_no_video_changes_has_no_interval_and_none_at_all_has():
+    labels = [np.array([0, 0, 1, 1])] * 8
+    right, wrong = ([np.arange(4.0) * sign] * 8 for sign in (1, -1))
+    found = evaluation.paired_bootstrap(labels, right, wrong, evaluation.auc_macro)
+    assert (found.low, found.high, found.why) == (None, None, NO_SPREAD)
+    same = evaluation.paired_bootstrap(labels, right, right, evaluation.auc_macro)
+    assert (same.low, same.high, same.p) == (0, 0, 1)
+
+
+def test_a_metric_without_a_value_has_no_interval():
+    labels, scores = [np.array([0, 1])] * 8, [np.arange(2.0)] * 8
+    for found in (
+        evaluation.bootstrap(labels, scores, lambda a, b: None),
+        evaluation.paired_bootstrap(labels, scores, scores, lambda a, b: None),
+    ):
+        assert (found.low, found.high, found.p) == (None, None, None)
+        assert found.why == "no interval: the metric has no value"

@@ -1,5 +1,7 @@
 """Scores from anywhere, in each of their forms."""
 
+import unicodedata
+
 import numpy as np
 import pytest
 
@@ -159,3 +161,11 @@ def test_times_in_labels_need_the_frame_rate(tmp_path, values):
 def test_labels_of_other_lengths_are_refused(tmp_path, values, labels):
     with pytest.raises(DataError, match="139"):
         read_external(joined(tmp_path / "a.npz", [*values[:-1], values[-1][:-1]]), labels)
+
+
+def test_two_ways_to_write_one_name_are_two_videos_of_it(tmp_path):
+    composed, apart = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
+    np.savez(tmp_path / "s.npz", **{composed: np.arange(3.0), apart: np.arange(4.0)})
+    np.save(tmp_path / "l.npy", np.zeros(3, np.uint8))
+    with pytest.raises(DataError, match="names a video twice"):
+        read_external(tmp_path / "s.npz", tmp_path / "l.npy")

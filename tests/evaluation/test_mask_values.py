@@ -75,6 +75,7 @@ def test_numbered_things_are_refused_within_a_frame_and_over_frames(tmp_path, ma
     write(tmp_path, masks)
     with pytest.raises(DataError, match=r"frame 1: masks hold 0, 1, [23].*number things"):
         read(tmp_path)
+    assert read_labels(tmp_path, {"v": 2}).values["v"].tolist() == [1, 1]  # frames they can tell
 
 
 def test_one_colour_is_one_value(tmp_path):
@@ -85,9 +86,15 @@ def test_one_colour_is_one_value(tmp_path):
 
 
 def test_an_array_of_degrees_or_of_nothing_is_refused(tmp_path):
-    for value in (0.5, np.nan):
+    for value, said in ((0.5, "masks hold 0,"), (np.nan, "the mask holds NaN")):
         masks = np.stack([square(0), square(1)]).astype(np.float32)
         masks[1, 14, 22] = value
         np.save(tmp_path / "v.npy", masks)
-        with pytest.raises(DataError, match=r"v\.npy\), frame 1: masks hold 0,"):
+        with pytest.raises(DataError, match=rf"v\.npy\), frame 1: {said}"):
             read(tmp_path)
+
+
+def test_grey_levels_of_an_empty_jpeg_mask_are_noise(tmp_path):
+    write(tmp_path, [square(9), square()], suffix="jpg")
+    assert read(tmp_path) == [0, 64]
+    assert mask_facts(tmp_path, "v").labels.tolist() == [0, 1]

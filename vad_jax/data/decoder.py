@@ -20,7 +20,7 @@ import numpy as np
 
 from vad_jax.data import limits, reading
 from vad_jax.data.child import Child, Send, Silent, serve
-from vad_jax.data.levels import Levels, check_levels
+from vad_jax.data.levels import check_levels
 from vad_jax.data.source import Source
 from vad_jax.data.video import MAX_PIXELS, Colour, Unreadable, resized
 from vad_jax.types import DataError
@@ -61,7 +61,6 @@ class Decoded:
       source: the video.
       colour: order of the channels.
       size: (height, width) to resize to, or None for the video's own.
-      levels: of pictures with more than 8 bits a value, those that become 0 and 255.
       silence_seconds: after so long without a frame the video is given up; and after waiting for
         it ten minutes in all, and ten seconds for each megabyte of its files.
       memory_bytes: address space of the process that decodes.
@@ -79,14 +78,13 @@ class Decoded:
         *,
         colour: Colour,
         size: tuple[int, int] | None = None,
-        levels: Levels | None = None,
         silence_seconds: float = SILENCE_SECONDS,
         memory_bytes: int = MEMORY_BYTES,
     ):
-        check_levels(levels)
+        check_levels(source.levels)
         self.source, self.note = source, None
         self._silence = silence_seconds
-        wanted = {"colour": colour, "size": size, "levels": levels}
+        wanted = {"colour": colour, "size": size}
         self._request = _request(source, memory_bytes) | wanted
 
     def __iter__(self) -> Iterator[Picture | DataError]:
@@ -107,7 +105,6 @@ def iterate(
     height: int,
     width: int,
     colour: Colour,
-    levels: Levels | None = None,
     frames: int | None = None,
 ) -> Iterator[np.ndarray]:
     """The frames of a video in order, uint8 `[height, width, C]`; the first `frames` of them.
@@ -115,8 +112,7 @@ def iterate(
     Raises:
       DataError: a frame or a video that cannot be read, with its position, path and bytes.
     """
-    decoded = Decoded(source, colour=colour, size=(height, width), levels=levels)
-    for number, picture in enumerate(decoded):
+    for number, picture in enumerate(Decoded(source, colour=colour, size=(height, width))):
         if number == frames:
             return
         if isinstance(picture, DataError):
@@ -142,6 +138,7 @@ def _request(source: Source, memory_bytes: int) -> dict:
         "name": source.name,
         "images": source.images and [str(path.absolute()) for path in source.images],
         "file": source.file and str(source.file.absolute()),
+        "levels": source.levels,
         "memory": memory_bytes,
         "only_stated": False,
     }
@@ -271,8 +268,9 @@ def _send_all(send: Send, request: dict) -> str | None:
         request["name"],
         images and tuple(Path(path) for path in images),
         file and Path(file),
+        request["levels"],
     )
-    frames = reading.frames(source, colour=request["colour"], levels=request["levels"])
+    frames = reading.frames(source, colour=request["colour"])
     while True:
         try:
             frame = next(frames)

@@ -21,7 +21,7 @@ from av.sidedata.sidedata import Type
 from av.video.reformatter import ColorRange, Interpolation
 
 from vad_jax.data.lengths import Lengths
-from vad_jax.data.levels import Levels, in_bytes
+from vad_jax.data.levels import in_bytes
 from vad_jax.data.source import Source
 from vad_jax.data.video import Colour, Unreadable, check_pixels, ordered
 from vad_jax.types import DataError
@@ -58,7 +58,7 @@ def stated(path: Path) -> tuple[float | None, int]:
 
 
 def film_frames(
-    source: Source, colour: Colour, levels: Levels | None
+    source: Source, colour: Colour
 ) -> Generator[tuple[np.ndarray, float | None], None, str | None]:
     """The frames of a film, as `reading.frames` gives them.
 
@@ -74,7 +74,7 @@ def film_frames(
                 if fault:
                     yield DataError(f"Video {source.name}, frame {given}: damaged ({fault}).")
                 else:
-                    yield _pixels(frame, colour, levels, source), seconds
+                    yield _pixels(frame, colour, source), seconds
                 given += 1
             break
         except _Damaged:
@@ -192,12 +192,10 @@ def _without_times(container) -> bool:
     return bool(container.format.flags & av.format.Flags.no_timestamps.value)
 
 
-def _pixels(
-    frame: av.VideoFrame, colour: Colour, levels: Levels | None, source: Source
-) -> np.ndarray:
+def _pixels(frame: av.VideoFrame, colour: Colour, source: Source) -> np.ndarray:
     if frame.format.name.startswith("gray") and frame.format.components[0].bits > 8:
         try:
-            pixels = in_bytes(_deep(frame), levels)
+            pixels = in_bytes(_deep(frame), source.levels)
         except DataError as error:
             raise DataError(f"{_with_bytes(source)} {error}.") from None
         pixels = cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGR)

@@ -36,7 +36,6 @@ from vad_jax.data.cache import (
 )
 from vad_jax.data.decoder import Decoded
 from vad_jax.data.growing import GrowingFrames
-from vad_jax.data.levels import Levels, check_levels
 from vad_jax.data.mapped import MappedFrames
 from vad_jax.data.observing import Observer, Result, Watching
 from vad_jax.data.source import Source
@@ -105,7 +104,6 @@ def decode(
     cache: str | Path,
     on_bad_frame: Literal["error", "skip"] = "error",
     observers: Sequence[Observer] = (),
-    levels: Levels | None = None,
     progress: bool = True,
     again: bool = False,
 ) -> list[Frames]:
@@ -122,22 +120,19 @@ def decode(
         readable frame is then left out of the result.
       observers: see the raw frames as they are decoded; what they saw is kept beside the frames.
         Of a video that was decoded without one of them the raw frames are read once more.
-      levels: of pictures with more than 8 bits a value, those that become 0 and 255: the range of
-        the whole set. Such pictures are refused without it.
       progress: whether a bar is shown.
       again: whether what cannot be read has been named already, and is not named once more.
 
     Raises:
       DataError: a frame or video that cannot be read, two sizes of frames, nothing readable, no
         room in the cache, or too many open files.
-      ConfigError: channels that the colour does not have, or levels that are no range.
+      ConfigError: channels that the colour does not have, or levels of a source that are no range.
     """
     if channels != 3 and colour != "grey":
         raise ConfigError(f"colour={colour} has 3 channels, not {channels} (input.channels).")
     if on_bad_frame not in ("error", "skip"):
         raise ConfigError(f"data.on_bad_frame is error or skip, not {on_bad_frame!r}.")
-    check_levels(levels)
-    store = Store(Path(cache), (height, width), channels, colour, tuple(observers), levels, again)
+    store = Store(Path(cache), (height, width), channels, colour, tuple(observers), again)
     tidy(store.cache)
 
     def one(source: Source) -> Frames | DataError:
@@ -184,7 +179,7 @@ class Store:
       size: (height, width) of a frame as delivered.
       channels, colour: as delivered.
       observers: what sees the raw frames.
-      levels, again: as `decode` has them.
+      again: as `decode` has it.
     """
 
     cache: Path
@@ -192,7 +187,6 @@ class Store:
     channels: int
     colour: Colour
     observers: tuple[Observer, ...]
-    levels: Levels | None
     again: bool
 
     def frames(self, source: Source, *, strict: bool) -> Frames:
@@ -227,7 +221,7 @@ class Store:
     def _key(self, source: Source) -> str:
         files = [(str(p.absolute()), *_stamp(p)) for p in _files(source)]
         decoders = cv2.__version__, source.file and version("av")
-        facts = [FORMAT, files, self.size, self.colour, self.levels, decoders]
+        facts = [FORMAT, files, self.size, self.colour, source.levels, decoders]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
 
     @contextlib.contextmanager
@@ -252,7 +246,7 @@ class Store:
         watching = Watching(self.observers, source.name, self.colour)
         # Observers see frames of their own size: then they are resized here, not in the child.
         size_in_child = None if self.observers else self.size
-        decoded = Decoded(source, colour=self.colour, size=size_in_child, levels=self.levels)
+        decoded = Decoded(source, colour=self.colour, size=size_in_child)
         with GrowingFrames(entry / "frames.npy", self.size) as rows:
             for position, picture in enumerate(decoded):
                 watching.push(picture)
@@ -279,7 +273,7 @@ class Store:
         if not missing:
             return kept
         watching = Watching(missing, source.name, self.colour)
-        for picture in Decoded(source, colour=self.colour, levels=self.levels):
+        for picture in Decoded(source, colour=self.colour):
             watching.push(picture)
         if watching.count != length:
             raise DataError(

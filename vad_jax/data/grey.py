@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 
 from vad_jax.data.decoder import Decoded
-from vad_jax.data.levels import Levels
 from vad_jax.data.source import Source
 from vad_jax.data.video import Colour
 from vad_jax.types import DataError
@@ -42,17 +41,16 @@ class Unbroken:
         return due
 
 
-def grey_frames(source: Source, *, levels: Levels | None = None) -> Iterator[np.ndarray]:
+def grey_frames(source: Source) -> Iterator[np.ndarray]:
     """The raw frames of a video, uint8 `[H, W]`, its gaps filled (`Unbroken`).
 
     Args:
       source: the video.
-      levels: of pictures with more than 8 bits a value, those that become 0 and 255.
 
     Raises:
       DataError: the video cannot be read.
     """
     unbroken = Unbroken()
-    for picture in Decoded(source, colour="grey", levels=levels):
+    for picture in Decoded(source, colour="grey"):
         bad = isinstance(picture, DataError)
         yield from unbroken.push(None if bad else in_grey(picture.pixels, "grey"))

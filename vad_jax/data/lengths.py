@@ -111,7 +111,7 @@ class Lengths:
             missing.append(f"the decoder complains {self.complaint}")
         if not missing and not jumps:
             return None
-        cause = "cut off or damaged" if missing else "damaged, or put together of several"
+        cause = "cut off or damaged" if missing else "damaged, put together of several, or recorded on motion alone"
         return f"{what}: {'; '.join([*missing, *jumps])} ({path}). The film is {cause}."
 
     def _missing(self, known: np.ndarray, usual: float) -> list[str]:

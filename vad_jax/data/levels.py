@@ -7,6 +7,8 @@ known nothing is guessed: what 8 bits cannot hold is refused.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from vad_jax.types import ConfigError, DataError
@@ -38,17 +40,34 @@ def in_bytes(values: np.ndarray, levels: Levels | None) -> np.ndarray:
         raise DataError(
             f"has {values.dtype.itemsize * 8} bits a value (here {values.min():g} to "
             f"{values.max():g}), and 256 levels are kept. Give the range of the whole set, the "
-            "same for all its frames: --config.data.levels=LOW,HIGH; or convert it to 8 bits"
+            "same for all its frames: data.levels=LOW,HIGH; or convert it to 8 bits"
         )
     low, high = levels
     share = (values.astype(np.float64) - low) / (high - low)
     return np.round(np.clip(share, 0, 1) * 255).astype(np.uint8)
 
 
+def given_levels(given: str | Sequence[float | str] | None, key: str) -> Levels | None:
+    """A range as a person writes it, `LOW,HIGH` or two numbers; None or nothing for none.
+
+    Raises:
+      ConfigError: anything else; it names the key.
+    """
+    if not given:
+        return None
+    values = given.split(",") if isinstance(given, str) else given
+    try:
+        low, high = map(float, values)
+    except ValueError:
+        raise ConfigError(f"{key} = {given!r}: give two numbers, LOW,HIGH, or none.") from None
+    check_levels((low, high))
+    return low, high
+
+
 def check_levels(levels: Levels | None) -> None:
     """Raises ConfigError where the range is none."""
     if levels is not None and not (np.isfinite(levels).all() and levels[0] < levels[1]):
         raise ConfigError(
-            f"data.levels is {levels[0]:g},{levels[1]:g}: give the value that is black and a "
+            f"The levels are {levels[0]:g},{levels[1]:g}: give the value that is black and a "
             "larger one that is white."
         )

@@ -9,7 +9,6 @@ from collections.abc import Generator
 
 import numpy as np
 
-from vad_jax.data.levels import Levels
 from vad_jax.data.source import Source
 from vad_jax.data.video import Colour, read_image
 from vad_jax.types import DataError
@@ -17,9 +16,7 @@ from vad_jax.types import DataError
 Frame = tuple[np.ndarray, float | None]
 
 
-def frames(
-    source: Source, *, colour: Colour, levels: Levels | None = None
-) -> Generator[Frame | DataError, None, str | None]:
+def frames(source: Source, *, colour: Colour) -> Generator[Frame | DataError, None, str | None]:
     """The frames of a video at their own size, and in the place of a bad one its error.
 
     Yields:
@@ -34,7 +31,7 @@ def frames(
       DataError: a playlist, or frames of two sizes.
     """
     read = _pictures if source.images is not None else _film
-    found, size, position = read(source, colour, levels), None, 0
+    found, size, position = read(source, colour), None, 0
     while True:
         try:
             frame = next(found)
@@ -51,18 +48,18 @@ def frames(
         position += 1
 
 
-def _pictures(source: Source, colour: Colour, levels: Levels | None):
+def _pictures(source: Source, colour: Colour):
     for position, path in enumerate(source.images):
         try:
-            yield read_image(path, colour=colour, levels=levels), None
+            yield read_image(path, colour=colour, levels=source.levels), None
         except DataError as error:
             yield DataError(f"Video {source.name}, frame {position}: {error}")
 
 
-def _film(source: Source, colour: Colour, levels: Levels | None):
+def _film(source: Source, colour: Colour):
     from vad_jax.data.film import film_frames  # 0.2 s of loading, and not for pictures
 
-    return film_frames(source, colour, levels)
+    return film_frames(source, colour)
 
 
 def _by(size: tuple[int, ...]) -> str:

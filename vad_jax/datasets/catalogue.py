@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from vad_jax.data.decoder import frame_rate
+from vad_jax.data.levels import Levels
+from vad_jax.data.source import with_levels
 from vad_jax.datasets import annotated, prepared
 from vad_jax.datasets.clock import Clock
 from vad_jax.datasets.dataset import Dataset
@@ -25,6 +27,7 @@ def open_dataset(
     *,
     labels: str | Path | None = None,
     fps: float | None = None,
+    levels: Levels | None = None,
     cache: str | Path = prepared.CACHE,
 ) -> Dataset:
     """Finds the videos, labels and masks of a raw folder.
@@ -38,6 +41,7 @@ def open_dataset(
       labels: file or folder with the truth, instead of what the search would find; for Avenue
         also `masks` or `intervals`, its own two sources.
       fps: frames a second, where the data do not say or say it wrongly.
+      levels: the range of pictures with more than 8 bits a value.
       cache: folder where a built set is unpacked.
 
     Raises:
@@ -46,11 +50,11 @@ def open_dataset(
     """
     root = Path(root).expanduser()
     if name in NAMES and prepared.is_built(root):
-        return _described(prepared.open_built(name, root, labels=labels, cache=cache), fps)
+        return _described(prepared.open_built(name, root, labels=labels, cache=cache), fps, levels)
     dataset = _opened(name, root, labels)
     for place in {dataset.masks, None if labels else dataset.labels} - {None}:
         check_links(place, dataset.root)
-    return _described(dataset, fps)
+    return _described(dataset, fps, levels)
 
 
 def _opened(name: str, root: Path, labels: str | Path | None) -> Dataset:
@@ -93,9 +97,11 @@ def _with_rate(dataset: Dataset) -> Dataset:
     return dataset
 
 
-def _described(dataset: Dataset, fps: float | None) -> Dataset:
+def _described(dataset: Dataset, fps: float | None, levels: Levels | None) -> Dataset:
     """The scenes that names tell, the classes that names or labels tell, times and events."""
-    dataset = replace(dataset, fps=fps or dataset.fps, times=Clock(dataset.testing))
+    parts = {name: with_levels(getattr(dataset, name), levels) for name in ("training", "testing")}
+    times = None if fps else Clock(parts["testing"])  # a rate that is given goes before
+    dataset = replace(dataset, **parts, fps=fps or dataset.fps, times=times)
     scenes = classes = None
     if dataset.name in ("shanghaitech", *synthetic.SCENE_SETS):  # names are SCENE_NUMBER
         scenes = {source.name: source.name.split("_")[0] for source in dataset.testing}

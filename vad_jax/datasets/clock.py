@@ -10,24 +10,28 @@ import numpy as np
 
 from vad_jax.data.decoder import Decoded
 from vad_jax.data.source import Source
+from vad_jax.types import DataError
 
 
 def times(film: Source) -> np.ndarray | None:
     """When each frame of a film is seen, seconds, float64 `[F]`.
 
-    A frame between others that has no time of its own is put between them. None for a film that
-    does not say when it begins and ends, as a bare stream of H.264.
+    A frame that has no time of its own, a broken one too, is put between the others, or as far
+    beyond them as they lie apart. None for a film that tells no two times, as a bare stream of
+    H.264.
 
     Raises:
       DataError: the film cannot be read.
     """
-    found = [picture.seconds for picture in Decoded(film, colour="grey", size=(1, 1))]
+    decoded = Decoded(film, colour="grey", size=(1, 1))
+    found = [None if isinstance(each, DataError) else each.seconds for each in decoded]
     seconds = np.array(found, np.float64)  # None becomes NaN
-    told = np.isfinite(seconds)
-    if not told[[0, -1]].all():
+    (told,) = np.nonzero(np.isfinite(seconds))
+    if len(told) < 2:
         return None
-    at = np.arange(len(seconds))
-    return np.interp(at, at[told], seconds[told])
+    at, step = np.arange(len(seconds)), np.median(np.diff(seconds[told]) / np.diff(told))
+    beyond = np.minimum(at - told[0], 0) + np.maximum(at - told[-1], 0)
+    return np.interp(at, told, seconds[told]) + beyond * step
 
 
 @dataclass(frozen=True, eq=False)

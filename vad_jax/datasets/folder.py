@@ -6,7 +6,8 @@ import logging
 import re
 from pathlib import Path
 
-from vad_jax.data.source import Source
+from vad_jax.data.levels import Levels
+from vad_jax.data.source import Source, with_levels
 from vad_jax.data.suffixes import IMAGES, VIDEOS
 from vad_jax.datasets.dataset import Dataset
 from vad_jax.datasets.names import check_case, inside, is_junk, shown
@@ -83,7 +84,7 @@ def open_folder(name: str, root: Path, *, labels: str | Path | None = None) -> D
     )
 
 
-def sources(path: Path) -> tuple[Source, ...]:
+def sources(path: Path, *, levels: Levels | None = None) -> tuple[Source, ...]:
     """What is to be scored: one video file, or every video and folder of images at or below a path.
 
     Raises:
@@ -93,7 +94,7 @@ def sources(path: Path) -> tuple[Source, ...]:
         raise DataError(f"{path} is an address: give a file or a folder.")
     path = path.expanduser().resolve()  # `.` has a name, too
     if path.is_file():
-        return (Source(composed(path.stem), None, path),)
+        return (Source(composed(path.stem), None, path, levels),)
     check_root(path)
     walk = Walk(path, dangling=True)
     found = walk.videos(path, skip=frozenset())
@@ -104,7 +105,7 @@ def sources(path: Path) -> tuple[Source, ...]:
             f"No video under {path}. Looked for folders of images ({' '.join(sorted(IMAGES))}) and "
             f"video files ({' '.join(sorted(VIDEOS))})."
         )
-    return found
+    return with_levels(found, levels)
 
 
 def _labels(places: tuple[Path, ...], testing: tuple[Source, ...]) -> Path | None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from vad_jax import user_folders
 from vad_jax.data.frames import Frames, decode
+from vad_jax.data.levels import Levels
 from vad_jax.data.source import Source
 from vad_jax.datasets.catalogue import NAMES, exclusions, open_dataset
 from vad_jax.datasets.dataset import Dataset
@@ -39,13 +40,23 @@ def find(settings, *, fps: float | None = None) -> Dataset:
     if settings.root is None:
         raise ConfigError("data.root is not set: give the folder with --config.data.root=FOLDER.")
     dataset = open_dataset(
-        settings.name, settings.root, labels=settings.labels, fps=fps, cache=settings.cache
+        settings.name,
+        settings.root,
+        labels=settings.labels,
+        fps=fps,
+        levels=levels_of(settings),
+        cache=settings.cache,
     )
     for note in dataset.notes:
         log.warning("%s: %s", dataset.root, note)
     if dataset.ignored:
         log.info("%s: ignored %s", dataset.root, ignored(dataset))
     return dataset
+
+
+def levels_of(settings) -> Levels | None:
+    """The range of deep pictures that `config.data` names, or None."""
+    return tuple(settings.levels) or None
 
 
 def ignored(dataset: Dataset) -> str:

@@ -201,6 +201,8 @@ def _jackknife(values, unit, known, level, law_of):
     interval = _percentile(drawn, level)._replace(low=None, high=None)
     if why := certainty.too_few(known.both, unit, known.called):
         return interval._replace(why=why)
+    if np.isnan(whole):
+        return interval._replace(why="no interval: the metric has no value")
     without = known.without(values)
     if law_of is certainty.share and not 0 <= whole <= 1:
         raise ConfigError(
@@ -209,6 +211,8 @@ def _jackknife(values, unit, known, level, law_of):
         )
     if law_of is certainty.gap:
         law = certainty.gap(whole, without)
+        if law is None:
+            return interval._replace(why=certainty.NO_SPREAD)
         ends = law.bounds(level)
     elif whole in (0.0, 1.0):
         law, ends = None, certainty.widest(whole, known.both, level)

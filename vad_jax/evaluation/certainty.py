@@ -83,10 +83,11 @@ def share(value: float, without: np.ndarray) -> Law | None:
     return _law(_logit(value), _logit(kept) - _logit(value), logit=True)
 
 
-def gap(value: float, without: np.ndarray) -> Law:
-    """The law of a difference of two such figures; arguments as `share`'s."""
-    still = Law(value, 0.0, len(without) - 1, logit=False)  # two runs that are one and the same
-    return _law(value, without - value, logit=False) or still
+def gap(value: float, without: np.ndarray) -> Law | None:
+    """The law of a difference of two such figures; as `share`, but of no difference it is one."""
+    if value == 0 and not without.any():  # two runs that are one and the same
+        return Law(0.0, 0.0, len(without) - 1, logit=False)
+    return _law(value, without - value, logit=False)
 
 
 def _logit(value):

@@ -54,7 +54,9 @@ def read_external(
         if lower_is_stranger:
             raise DataError(f"{path} was written by `evaluate`: higher is stranger there already.")
         own = read_scores(path)
-        return own if labels is None else _with(own, _read(labels, own.names, own.labels, fps, times))
+        return (
+            own if labels is None else _with(own, _read(labels, own.names, own.labels, fps, times))
+        )
     videos = _finite(path, _videos(path, arrays, names))
     if labels is None:
         raise DataError(f"{path} holds no labels: name their file or folder with --labels.")
@@ -143,6 +145,10 @@ def _videos(path, arrays, names) -> dict[str, np.ndarray]:
 def _in_order(path, videos, names) -> dict[str, np.ndarray]:
     """The videos called as `names` are, in their order; accents may be written in either way."""
     known = {composed(name): video for name, video in videos.items()}
+    if len(known) < len(videos):
+        raise DataError(
+            f"{path} names a video twice, in two ways to write its accents. Rename one."
+        )
     wanted = {composed(name): name for name in names}
     absent, unknown = sorted(wanted.keys() - known.keys()), sorted(known.keys() - wanted.keys())
     if absent or unknown:

@@ -87,7 +87,8 @@ def localisation(
     unit = threshold if 0 < threshold < np.inf else 1.0
     figures = {
         "pixel_auc_40": interval.figure(value) | covered,
-        "pixel_auc": _pixel_interval(masked, scenes, unit, replicates, draw).figure(share) | covered,
+        "pixel_auc": _pixel_interval(masked, scenes, unit, replicates, draw).figure(share)
+        | covered,
     }
     return figures | _criteria(videos, groups, detections, replicates, draw), detections
 

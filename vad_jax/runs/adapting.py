@@ -153,7 +153,9 @@ def _footage(source: Path, detector: Detector) -> list[Frames]:
                 f"{source} is a whole data set, test videos and all: what is adapted to is normal "
                 f"footage of one scene. Name it, a video under {source / training} say."
             )
-    return splits.decoded(sources(source), detector.config.data, detector.method.inputs)
+    settings = detector.config.data
+    found = sources(source, levels=splits.levels_of(settings))
+    return splits.decoded(found, settings, detector.method.inputs)
 
 
 def _chosen(

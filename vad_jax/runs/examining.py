@@ -14,6 +14,7 @@ from typing import Literal
 
 import numpy as np
 
+from vad_jax.data.levels import Levels
 from vad_jax.datasets import Dataset, Published, open_dataset
 from vad_jax.datasets import check as videos
 from vad_jax.datasets import published as published_of
@@ -64,6 +65,7 @@ def check(
     *,
     labels: str | Path | None = None,
     fps: float | None = None,
+    levels: Levels | None = None,
     on_bad_frame: Literal["error", "skip"] = "error",
     progress: bool = True,
 ) -> Examined:
@@ -74,6 +76,7 @@ def check(
       root: its folder.
       labels: the label source that is used instead of the one found.
       fps: frames a second, where the data do not say.
+      levels: the range of pictures with more than 8 bits a value.
       on_bad_frame: as for `examine`.
       progress: whether a bar is shown.
 
@@ -81,7 +84,7 @@ def check(
       DataError: no folder, no known layout, another set, names that cannot be ordered, or files
         that are Git LFS pointers and the like.
     """
-    dataset = open_dataset(name, root, labels=labels, fps=fps)
+    dataset = open_dataset(name, root, labels=labels, fps=fps, levels=levels)
     return examine(dataset, published_of(dataset), on_bad_frame=on_bad_frame, progress=progress)
 
 

@@ -22,6 +22,7 @@ import vad_jax
 from vad_jax import atomic, messages
 from vad_jax.data.decoder import Decoded, frame_rate
 from vad_jax.data.source import Source
+from vad_jax.datasets import splits
 from vad_jax.datasets.folder import sources
 from vad_jax.detector import Detector
 from vad_jax.pictures import overlay as pictures
@@ -93,7 +94,7 @@ def score(
     """
     given, output = given_threshold(threshold), Path(output).expanduser().resolve()
     detector = load(workdir)
-    found = sources(Path(source))
+    found = sources(Path(source), levels=splits.levels_of(detector.config.data))
     _refuse_source(Path(source).expanduser().resolve(), output)
     level = threshold_of_run(given, detector, Workdir(Path(workdir)), fps=fps)
     options, untimed = Options(overlay, level, fps), []

@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 from absl import logging as absl_logging
 
+from vad_jax.data.levels import Levels, given_levels
 from vad_jax.datasets.raw.avenue import frame_labels_of
 from vad_jax.runs import examining
 from vad_jax.runs.check_report import figures, report
@@ -32,6 +33,7 @@ def prepare(
     *,
     labels: str | Path | None = None,
     fps: float | None = None,
+    levels: str | Levels | None = None,
     check: bool = False,
     out: str | Path | None = None,
     size: Literal["original", "256", "64"] = "original",
@@ -46,6 +48,7 @@ def prepare(
       root: its folder, only read.
       labels: the label source that is used instead of the one found.
       fps: frames a second, where the data do not say.
+      levels: the range of pictures with more than 8 bits a value, or its text, `LOW,HIGH`.
       check: whether nothing is built.
       out: the folder of all built sets, unless it is only checked.
       size, on_bad_frame, lossless: as for `build`.
@@ -66,7 +69,13 @@ def prepare(
         out = Path(out).expanduser()
         _check_place(out, Path(root).expanduser())
     found = examining.check(
-        data, root, labels=labels, fps=fps, on_bad_frame=on_bad_frame, progress=progress
+        data,
+        root,
+        labels=labels,
+        fps=fps,
+        levels=given_levels(levels, "--levels"),
+        on_bad_frame=on_bad_frame,
+        progress=progress,
     )
     print(report(found), flush=True)
     if not out or not found.right:

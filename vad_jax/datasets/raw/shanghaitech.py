@@ -69,7 +69,6 @@ def open_shanghaitech(root: Path, *, labels: str | Path | None = None) -> Datase
         fps=FPS,
         ignored=walk.ignored,
         notes=tuple(walk.notes),
-        scenes=_scenes(testing),
     )
 
 
@@ -86,14 +85,6 @@ def published() -> Published:
         },
         own_names=True,
     )
-
-
-def _scenes(testing: tuple[Source, ...]) -> dict[str, str] | None:
-    """Test video → its camera, as published names say: `01_0014` is of camera 01."""
-    parts = {source.name: source.name.partition("_") for source in testing}
-    if not all(camera.isdigit() and number for camera, _, number in parts.values()):
-        return None  # names of one's own say nothing of cameras
-    return {name: camera for name, (camera, _, _) in parts.items()}
 
 
 def _training(walk: Walk, folder: Path) -> tuple[tuple[Source, ...], str]:

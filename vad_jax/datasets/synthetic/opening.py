@@ -25,7 +25,7 @@ def open_synthetic(name: str, root: Path, *, labels: str | Path | None = None) -
     """A synthetic set by its name, one of `NAMES`.
 
     Args:
-      name: `synthetic` and `synthetic_camera` show one scene, in 6 and 24 test videos;
+      name: `synthetic` and `synthetic_camera` show one scene, in 6 and 36 test videos;
         `synthetic_scenes` trains on scenes 0 to 79 and tests on 100 to 159,
         `synthetic_scenes_held_out` tests on 64 to 79 of the same folder.
       root: its folder; where there is none the set is written there.

@@ -16,7 +16,7 @@ from vad_jax.types import DataError
 
 SCENES = {"training": range(64), "validation": range(64, 80), "testing": range(100, 160)}
 
-_TESTS = {"quickstart": 6, "camera": 24}  # test videos of the one scene
+_TESTS = {"quickstart": 6, "camera": 36}  # test videos of the one scene
 
 
 class Row(NamedTuple):
@@ -33,7 +33,7 @@ class Row(NamedTuple):
 def plan(preset: str) -> tuple[Row, ...]:
     """The videos of a preset, `quickstart`, `camera` or `scenes`.
 
-    `camera` is `quickstart` with four turns of the kinds of anomaly, 24 test videos. In `scenes` a
+    `camera` is `quickstart` with six turns of the kinds of anomaly, 36 test videos. In `scenes` a
     video is called `SCENE_NUMBER`; `SCENES` says which scenes are for what.
     """
     if preset in _TESTS:

@@ -151,4 +151,6 @@ def _nearest(seconds: float, times: np.ndarray, name: str, where: str) -> int:
         raise DataError(
             f"{where} gives the time {seconds:g}s, but {name} ends at {edges[-1]:.3f} s."
         )
-    return int(np.argmin(np.abs(edges - seconds)))
+    after = int(np.searchsorted(edges[:-1], seconds))
+    before = max(after - 1, 0)
+    return before if seconds - edges[before] <= edges[after] - seconds else after

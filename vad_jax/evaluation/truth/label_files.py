@@ -197,10 +197,8 @@ def read_mask_labels(folder: Path, lengths: Mapping[str, int]) -> dict[str, np.n
         folder,
         "VIDEO/NAME.png, VIDEO_gt/NAME.bmp, VIDEO.npy `[F, H, W]` or Avenue's 1_label.mat",
     )
-    return {
-        name: np.array([mask.any() for mask in read_masks(folder, name, length)], np.uint8)
-        for name, length in lengths.items()
-    }
+    masks = {name: read_masks(folder, name, n, exact=False) for name, n in lengths.items()}
+    return {name: np.array([m.any() for m in own], np.uint8) for name, own in masks.items()}
 
 
 def read_track_labels(folder: Path, lengths: Mapping[str, int]) -> dict[str, np.ndarray]:

@@ -5,8 +5,8 @@ array `[F, H, W]` a video (ShanghaiTech's `VIDEO.npy`), or as a MATLAB cell of F
 (Avenue's `1_label.mat`, whose numbers have no leading zero).
 
 Masks have two values: 0, and one other where it is anomalous. JPEG blurs their edges, and there
-the pixels count that lie nearer to white than to black; more values in any other form are refused,
-for nobody can say which of them count.
+the pixels count that lie nearer to white than to black. With more values in any other form nobody
+can say which pixels count: such masks tell frames, where one pixel is enough, and no pixels.
 
 Source: datasets.md (UCSD Ped1 and Ped2; CUHK Avenue; ShanghaiTech; the generic folder).
 """
@@ -31,6 +31,7 @@ ADVICE = (
 IMAGES = (".png", ".bmp", ".jpg", ".jpeg", ".tif", ".tiff")
 CELLS = "volLabel"  # the variable of Avenue's files
 WHITE = 128  # from which on a pixel of a JPEG mask counts
+NOISE = 16  # up to which an empty one has grey levels
 JPEG = b"\xff\xd8"  # begins its files
 
 
@@ -38,7 +39,7 @@ class MaskFacts(NamedTuple):
     """What the masks of one video are like, as they are stored.
 
     Attributes:
-      labels: `[F]` uint8, 1 where a mask has a pixel that is not 0.
+      labels: `[F]` uint8, 1 where a mask has a pixel that counts.
       sizes: (height, width) → the first frame of that size.
       values: value of a pixel, its highest channel → the first frame that holds it.
       blurred: whether they were saved as JPEG.
@@ -75,7 +76,7 @@ def is_mask_array(file: Path) -> bool:
         return False
 
 
-def read_masks(folder: Path, name: str, length: int) -> Iterator[np.ndarray]:
+def read_masks(folder: Path, name: str, length: int, *, exact: bool = True) -> Iterator[np.ndarray]:
     """The masks of a video, frame after frame.
 
     Args:
@@ -83,13 +84,14 @@ def read_masks(folder: Path, name: str, length: int) -> Iterator[np.ndarray]:
         `VIDEO.npy`, or Avenue's `1_label.mat`.
       name: of the video.
       length: F.
+      exact: whether pixels count; else masks of several values are taken, too.
 
     Yields:
       `[H, W]` bool, True where any channel is not 0; of JPEG files where any is `WHITE` or more.
 
     Raises:
-      DataError: no masks, another number of them, a file that cannot be read, or masks of more
-        than two values.
+      DataError: no masks, another number of them, a file that cannot be read, values that are no
+        numbers, or `exact` and masks of more than two values.
     """
     where = _place(folder, name)
     number, masks = _stored(where)
@@ -98,8 +100,7 @@ def read_masks(folder: Path, name: str, length: int) -> Iterator[np.ndarray]:
             f"{name} has {counted(length, 'frame')} but {counted(number, 'mask')} ({where}). "
             f"{ADVICE}"
         )
-    read = _nearer_to_white if _is_jpeg(where) else _not_zero
-    yield from read(map(_flat, masks), f"{name} ({where})")
+    yield from _counting(where, f"{name} ({where})", map(_flat, masks), exact=exact)
 
 
 def blurred(folder: Path, name: str) -> bool:
@@ -117,13 +118,14 @@ def mask_facts(folder: Path, name: str) -> MaskFacts:
     labels, sizes, values = [], {}, {}
     where = _place(folder, name)
     _, masks = _stored(where)
+    jpeg = _is_jpeg(where)
     for frame, mask in enumerate(map(_flat, masks)):
         sizes.setdefault(mask.shape, frame)
         here = _values(mask)
         for value in here.tolist():
             values.setdefault(value, frame)
-        labels.append(here.any())
-    return MaskFacts(np.array(labels, np.uint8), sizes, values, _is_jpeg(where))
+        labels.append((here >= WHITE if jpeg else here != 0).any())
+    return MaskFacts(np.array(labels, np.uint8), sizes, values, jpeg)
 
 
 def _flat(mask):
@@ -131,12 +133,22 @@ def _flat(mask):
     return mask.max(axis=-1) if mask.ndim == 3 else mask
 
 
-def _not_zero(masks, where):
-    """Each mask of two values as `[H, W]` bool."""
+def _counting(path, where, masks, *, exact):
+    """The pixels that count of each mask, `[H, W]` bool."""
+    if _is_jpeg(path):
+        return _nearer_to_white(masks, where)
+    return _not_zero(masks, where, exact=exact)
+
+
+def _not_zero(masks, where, *, exact):
     value = None
     for frame, mask in enumerate(masks):
+        if mask.dtype.kind == "f" and np.isnan(mask).any():
+            raise DataError(
+                f"{where}, frame {frame}: the mask holds NaN. Write 0 where it is normal."
+            )
         found = mask != 0
-        if found.any():
+        if exact and found.any():
             low, high = mask[found].min(), mask[found].max()
             value = high if value is None else value
             if not low == high == value:
@@ -150,10 +162,10 @@ def _not_zero(masks, where):
 
 
 def _nearer_to_white(masks, where):
-    """Each mask of a JPEG file as `[H, W]` bool; none is lost."""
+    """The same of JPEG files; none is lost."""
     for frame, mask in enumerate(masks):
         found = mask >= WHITE
-        if mask.any() and not found.any():
+        if mask.max() > NOISE and not found.any():
             raise DataError(
                 f"{where}, frame {frame}: the brightest pixel of this JPEG mask is {mask.max()} "
                 "of 255, too dark to tell what is anomalous. Take the originals, or save as PNG "
