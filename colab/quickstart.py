@@ -28,6 +28,7 @@ needed = {
     "ml_collections": "ml_collections",
     "absl": "absl-py",
     "cv2": "opencv-python-headless",
+    "av": "av",
 }
 missing = [package for module, package in needed.items() if find_spec(module) is None]
 pip = [sys.executable, "-m", "pip", "install", "-q"]
@@ -45,14 +46,10 @@ print("jax", jax.__version__, "on", jax.devices())
 # The configuration is a typed tree; every key can be changed here.
 
 # %%
-import importlib.util
-
+from vad_jax.config_files import config_of
 from vad_jax.runs.training import train
 
-spec = importlib.util.spec_from_file_location("quickstart_config", "configs/quickstart.py")
-module = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(module)
-config = module.get_config()
+config = config_of("configs/quickstart.py")
 config.data.backend = "resident"
 config.stages.train.epochs = int(os.environ.get("EPOCHS", config.stages.train.epochs))
 metrics = train(config, "runs/colab_quickstart")

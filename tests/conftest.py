@@ -1,6 +1,8 @@
 """Four CPU devices, no silent broadcasting between ranks; data beside the repository, if any."""
 
+import contextlib
 import fcntl
+import importlib
 import os
 import subprocess
 import tempfile
@@ -15,6 +17,9 @@ from vad_jax.datasets.synthetic import write as write_synthetic
 from vad_jax.evaluation import read_metrics
 from vad_jax.runs.training import train
 
+# PyTorch's compiler crashes the process where TensorFlow was imported before it.
+with contextlib.suppress(ImportError):
+    importlib.import_module("triton")
 # How long an example takes says nothing where workers share the cores and programs are compiled.
 hypothesis.settings.register_profile("unhurried", deadline=None)
 hypothesis.settings.load_profile("unhurried")

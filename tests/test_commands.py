@@ -9,13 +9,15 @@ import shutil
 import signal
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from vad_jax import cli, evaluate, train
 from vad_jax import config as configs
-from vad_jax import evaluate, train
+from vad_jax.__main__ import main
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 COMMANDS = ("adapt", "convert", "evaluate", "prepare", "score", "train")
@@ -80,6 +82,81 @@ def test_a_process_that_was_given_nonsense_exits_with_2(module, arguments, said)
     assert done.stdout == ""
 
 
+@pytest.mark.parametrize("module", ["prepare", "score"])
+def test_a_reader_that_has_read_enough_ends_a_command_quietly(module):
+    code = f"import sys; from vad_jax import {module} as m; sys.exit(m.main(['--help']))"
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=REPOSITORY,
+        timeout=60,
+        check=False,
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (3, "")
+
+
+def test_a_pipe_that_broke_elsewhere_is_a_fault_and_not_a_quiet_end():
+    def work():
+        raise BrokenPipeError(32, "a child is gone")
+
+    with pytest.raises(BrokenPipeError, match="a child is gone"):
+        cli.answered(work, own_process=False)
+
+
+# One name for all
+
+
+def test_without_a_command_all_that_there_is_is_listed(capsys):
+    assert main([]) == 0
+    out = capsys.readouterr().out
+    for name in COMMANDS:
+        assert re.search(rf"^  {name} +[A-Z].*", out, re.M), name
+    assert re.search(r"^  configs/mnad.py  .*\n    tiny +The smallest", out, re.M)
+    assert "configs/quickstart.py" in out
+    for name in ("ucsd_ped2", "avenue", "folder", "synthetic"):
+        assert name in out
+    for key, entry in configs.KEYS.items():
+        assert re.search(rf"^  {re.escape(key)}\b", out, re.M), key
+        assert entry.about[:40] in out
+    assert max(map(len, out.splitlines())) <= 100
+
+
+def test_elsewhere_the_list_says_where_presets_are(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main([]) == 0
+    assert "the folder `configs` of the repository has them" in capsys.readouterr().out
+
+
+def test_the_first_argument_names_the_command(capsys):
+    assert main(["evaluate", "--workdir=nowhere"]) == 2
+    assert "CheckpointError: nowhere holds no run" in capsys.readouterr().err
+
+
+def test_a_command_that_is_none_is_named_with_the_nearest(capsys):
+    assert main(["trian"]) == 2
+    assert re.search("'trian'. Did you mean train?", capsys.readouterr().err)
+
+
+def test_the_package_is_a_command_and_so_is_its_script():
+    done = subprocess.run(
+        [sys.executable, "-m", "vad_jax", "score", "--help"],
+        capture_output=True,
+        text=True,
+        cwd=REPOSITORY,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "python -m vad_jax.score" in done.stdout
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    assert project["scripts"] == {"vad_jax": "vad_jax.__main__:main"}
+
+
 # Called
 
 
@@ -94,6 +171,9 @@ def test_help_says_what_the_command_does_and_names_its_flags(name, capsys):
     listed = set(re.findall(r"--(?:\[no\])?(\w+)", out.partition("Flags:")[2]))
     assert {"json", "compile_cache", "keep_heap"} <= listed
     assert named - {"config"} <= listed
+    required = {"adapt": 3, "convert": 2, "prepare": 2, "score": 2}.get(name, 0)
+    marked = out.partition("Required:")[2].partition("Flags:")[0]
+    assert len(re.findall(r"^  --\w+=…", marked, re.M)) == required
     assert err == ""
 
 
@@ -125,7 +205,6 @@ def test_help_says_what_the_command_does_and_names_its_flags(name, capsys):
         ("convert", ["--tensors=a.npz"], r"ConfigError: Give the run's folder: --workdir="),
         ("prepare", ["--data=avenue"], r"ConfigError: Give its folder: --root="),
         ("score", ["--workdir=a"], r"ConfigError: Give .*: --source="),
-        ("score", ["--workdir=a", "--source=b", "--threshold=1"], r"ConfigError: --threshold is"),
         ("evaluate", ["--workdir=nowhere"], r"CheckpointError: nowhere holds no run"),
         ("evaluate", ["--workdir=a", "--workdir=b"], r"CheckpointError: a holds no run"),
         ("evaluate", ["--workdir=a,b", "--steps=3"], r"ConfigError: --steps .*--workdir.*--shots"),

@@ -23,6 +23,7 @@ def script(monkeypatch):
         for logger, level in ((ROOT, logging.WARNING), (OURS, logging.NOTSET)):
             monkeypatch.setattr(logger, "handlers", [])
             monkeypatch.setattr(logger, "level", level)
+        monkeypatch.setattr(OURS, "propagate", True)
         OURS.manager._clear_cache()  # of what is enabled, which `setLevel` would clear
 
     yield begin
@@ -50,18 +51,43 @@ def test_a_script_hears_the_messages_once(capsys, script):
     assert said(capsys) == "epoch 1\n"
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-def test_a_program_with_logging_of_its_own_gets_them_itself(capsys, when, script):
+def test_a_program_with_logging_of_its_own_gets_them_itself(capsys, script):
     script()
     listening = io.StringIO()
-    if when == "after":
-        messages.speak()
     ROOT.addHandler(logging.StreamHandler(listening))
     ROOT.setLevel(logging.INFO)
-    if when == "before":
-        messages.speak()
+    messages.speak()
     assert said(capsys) == ""
     assert listening.getvalue() == "epoch 1\n"
+
+
+def test_logging_that_comes_later_is_found_by_the_next_job(capsys, script):
+    script()
+    messages.speak()
+    listening = io.StringIO()
+    ROOT.addHandler(logging.StreamHandler(listening))
+    ROOT.setLevel(logging.INFO)
+    messages.speak()
+    assert said(capsys) == ""
+    assert listening.getvalue() == "epoch 1\n"
+
+
+def test_a_file_for_warnings_is_logging_of_its_own(capsys, script, tmp_path):
+    script()
+    ROOT.addHandler(logging.FileHandler(tmp_path / "log"))
+    messages.speak()
+    assert said(capsys) == ""
+    assert OURS.level == logging.NOTSET
+
+
+def test_a_handler_that_a_library_has_caused_is_not(capsys, script):
+    """Python adds it when something calls `logging.warning`; notebooks come with one."""
+    script()
+    logging.warning("of a library")
+    assert ROOT.handlers
+    capsys.readouterr()
+    messages.speak()
+    assert said(capsys) == "epoch 1\n"
 
 
 def test_a_level_that_the_user_has_set_stays(capsys, script):
@@ -70,15 +96,6 @@ def test_a_level_that_the_user_has_set_stays(capsys, script):
     messages.speak()
     assert said(capsys) == ""
     assert OURS.level == logging.ERROR
-
-
-def test_a_handler_that_a_notebook_came_with_hears_them(capsys, notebook, script):
-    script()
-    listening = io.StringIO()
-    ROOT.addHandler(logging.StreamHandler(listening))
-    messages.speak()
-    assert said(capsys) == ""
-    assert listening.getvalue() == "epoch 1\n"
 
 
 def test_a_command_called_in_a_script_is_heard_once(capsys, script):

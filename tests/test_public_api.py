@@ -6,10 +6,13 @@ What departs from it stands here, with the reason.
 import importlib
 import inspect
 import pkgutil
+import pydoc
+import re
 
 import pytest
 
 import vad_jax
+from vad_jax.types import ConfigError
 
 CONFIGS = {"config", "settings"}  # a ConfigDict, or its section `data`: said by the name
 
@@ -130,6 +133,22 @@ def test_all_that_is_listed_can_be_imported(name):
     assert len(set(module.__all__)) == len(module.__all__)
     for listed in module.__all__:
         assert getattr(module, listed) is not None
+
+
+def test_completion_and_help_offer_what_there_is():
+    assert {*vad_jax.__all__, "config", "evaluation", "types"} <= set(dir(vad_jax))
+    for name in dir(vad_jax):
+        assert getattr(vad_jax, name) is not None or name == "__doc__"
+    told = pydoc.plain(pydoc.render_doc(vad_jax))
+    for name in vad_jax.__all__:
+        assert re.search(rf"^ +{name}\b", told, re.M), name
+
+
+@pytest.mark.parametrize("given", ["mnad", "configs/mnad.py", None, {"method": "mnad"}, 3])
+def test_what_is_no_config_is_told_what_is(given):
+    said = r'is no config.*vad_jax.config.defaults\("mnad"\).*config_of\("configs/NAME.py:PRESET"\)'
+    with pytest.raises(ConfigError, match=said):
+        vad_jax.create(given)
 
 
 def test_another_name_is_an_attribute_error():

@@ -103,7 +103,7 @@ def test_a_folder_that_others_write_is_refused(no_cache_yet, tmp_path, mode, cap
     shared.mkdir()
     shared.chmod(mode)
     assert runtime.compilation_cache(folder=shared) is None
-    assert re.search(r"others may write to .*shared.*--compile_cache", caplog.text)
+    assert re.search(r"(?s)others may write to .*shared.*--compile_cache", caplog.text)
     assert jax.config.jax_compilation_cache_dir is None
     shared.chmod(0o755)  # reading is no danger
     folder = runtime.compilation_cache(folder=shared)
@@ -117,6 +117,25 @@ def test_a_folder_of_another_user_is_refused(no_cache_yet, tmp_path, monkeypatch
     monkeypatch.setattr(os, "getuid", lambda: owner + 1)
     assert runtime.compilation_cache(folder=tmp_path) is None
     assert "belongs to another user" in caplog.text
+
+
+def test_a_cache_is_used_in_a_process_that_has_compiled_before(tmp_path):
+    """As a notebook has, when it first loads a detector."""
+    code = (
+        "import json, os, jax; from vad_jax import runtime; runtime.QUICK = 0.0\n"
+        "jax.jit(lambda x: x + 1)(1)\n"
+        "folder = runtime.compilation_cache()\n"
+        "jax.jit(lambda x: x * 2 + 1)(1)\n"
+        "print(json.dumps(len(os.listdir(folder))))"
+    )
+    assert python(code, HOME=str(tmp_path), JAX_COMPILATION_CACHE_DIR=None)
+
+
+def test_a_folder_that_is_not_to_be_had_is_said_once(no_cache_yet, tmp_path, caplog):
+    (tmp_path / "file").touch()
+    for _ in range(2):
+        assert runtime.compilation_cache(folder=tmp_path / "file") is None
+    assert caplog.text.count("Compiled programs are not kept") == 1
 
 
 def test_a_home_that_takes_no_folder_is_a_warning(no_cache_yet, tmp_path, monkeypatch, caplog):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
-import logging
 import os
 import signal
 import sys
@@ -21,6 +20,7 @@ import ml_collections
 from absl import flags
 from absl import logging as absl_logging
 
+from vad_jax import messages
 from vad_jax.config import describe
 from vad_jax.config_files import config_of
 from vad_jax.types import ConfigError, VadError
@@ -116,7 +116,9 @@ class Command:
         """The text of `--help`; where a config file is among the arguments, its keys, too."""
         listed = self._flags.get_help(include_special_flags=False).strip()
         listed = listed.partition("\n")[2]  # the name of this module
-        text = f"{self._about.strip()}\n\nFlags:\n{listed}"
+        needed = "".join(f"\n  --{name}=…  {what}" for name, what in self._needed.items())
+        text = self._about.strip() + (f"\n\nRequired:{needed}" if needed else "")
+        text += f"\n\nFlags:\n{listed}"
         named = [a.partition("=")[2] for a in argv if a.startswith("--config=")]
         if "config" not in self._flags:
             return text
@@ -136,29 +138,16 @@ class Command:
         Returns:
           The exit code.
         """
-        with _said_on_stderr(), _interrupting():
-            try:
-                arguments = sys.argv[1:] if argv is None else argv
-                if {"--help", "-h"} & set(arguments):
-                    print(self.help(arguments))
-                    return 0
-                given = self._parse(arguments)
-                _prepare(given)
-                outcome = job(given)
-            except VadError as error:
-                print(f"{type(error).__name__}: {error}", file=sys.stderr)
-                return error.exit_code
-            except KeyboardInterrupt:
-                said = "Stopped. The same command goes on from what is saved, if anything is."
-                print(said, file=sys.stderr, flush=True)
-                if argv is None:
-                    os._exit(_PARTLY)  # taking Python down while XLA compiles in a thread crashes
-                return _PARTLY
-            except OSError as error:
-                if error.errno not in _OF_THE_DISK:
-                    raise
-                print(f"{error.filename or 'A file'}: {error.strerror}.", file=sys.stderr)
-                return _FAILED
+        return answered(lambda: self._done(job, argv), own_process=argv is None)
+
+    def _done(self, job: Callable[[Given], Outcome], argv: Sequence[str] | None) -> int:
+        arguments = sys.argv[1:] if argv is None else argv
+        if {"--help", "-h"} & set(arguments):
+            print(self.help(arguments))
+            return 0
+        given = self._parse(arguments)
+        _prepare(given)
+        outcome = job(given)
         if given.json:
             print(json.dumps(outcome.figures))
         return outcome.exit_code
@@ -217,20 +206,42 @@ class Given:
         return config_of(self._values["config"].value, self.overrides)
 
 
-@contextlib.contextmanager
-def _said_on_stderr() -> Iterator[None]:
-    """Our own messages plainly; of the libraries only warnings (Orbax says a page a checkpoint)."""
-    ours, handler = logging.getLogger("vad_jax"), logging.StreamHandler()
-    before = ours.level, ours.propagate
-    ours.addHandler(handler)
-    ours.setLevel(logging.INFO)
-    ours.propagate = False
-    absl_logging.set_verbosity(absl_logging.WARNING)
+def answered(work: Callable[[], int], *, own_process: bool) -> int:
+    """The exit code of some work; an error of the house is said and becomes one.
+
+    Args:
+      work: all that is done.
+      own_process: whether the process does nothing else; Ctrl-C then ends it at once.
+    """
+    absl_logging.set_verbosity(absl_logging.WARNING)  # Orbax says a page a checkpoint
     try:
-        yield
-    finally:
-        ours.removeHandler(handler)
-        ours.level, ours.propagate = before
+        with messages.on_the_terminal(), _interrupting():
+            exit_code = _said(work, own_process)
+            print(end="", flush=True)
+    except BrokenPipeError:  # `| head` has read enough
+        if not (_closed(sys.stdout) or _closed(sys.stderr)):
+            raise
+        return _PARTLY
+    return exit_code
+
+
+def _said(work: Callable[[], int], own_process: bool) -> int:
+    try:
+        return work()
+    except VadError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        said = "Stopped. The same command goes on from what is saved, if anything is."
+        print(said, file=sys.stderr, flush=True)
+        if own_process:
+            os._exit(_PARTLY)  # taking Python down while XLA compiles in a thread crashes
+        return _PARTLY
+    except OSError as error:
+        if error.errno not in _OF_THE_DISK:
+            raise
+        print(f"{error.filename or 'A file'}: {error.strerror}.", file=sys.stderr)
+        return _FAILED
 
 
 @contextlib.contextmanager
@@ -247,6 +258,16 @@ def _interrupting() -> Iterator[None]:
 
 
 _OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+
+
+def _closed(stream: Any) -> bool:
+    """Whether nobody reads it any more; it then leads nowhere, and Python ends without a word."""
+    try:
+        print(file=stream, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return True
+    return False
 
 
 def _interrupt(number, frame):

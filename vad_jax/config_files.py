@@ -27,13 +27,7 @@ def config_of(path: str, overrides: dict[str, str] | None = None) -> ml_collecti
         wrong type.
     """
     file, _, preset = path.partition(":")
-    if not Path(file).is_file():
-        raise ConfigError(
-            f"There is no config file {file!r}: give --config=configs/NAME.py:PRESET."
-        )
-    spec = importlib.util.spec_from_file_location(f"config_{Path(file).stem}", file)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = _module(file)
     get_config = getattr(module, "get_config", None)
     if get_config is None:
         raise ConfigError(f"{file} has no function `get_config`: it is no config file.")
@@ -42,6 +36,36 @@ def config_of(path: str, overrides: dict[str, str] | None = None) -> ml_collecti
     config = get_config(preset) if preset else get_config()
     override(config, overrides or {})
     return config
+
+
+def about(file: str) -> str:
+    """The first line of a config file's text.
+
+    Raises:
+      ConfigError: there is no such file.
+    """
+    return (inspect.getdoc(_module(file)) or "").partition("\n")[0]
+
+
+def presets(file: str) -> dict[str, str]:
+    """The presets of a config file and what each is, the first line of its text; perhaps none.
+
+    Raises:
+      ConfigError: there is no such file.
+    """
+    made = getattr(_module(file), "PRESETS", {})
+    return {name: (inspect.getdoc(make) or "").partition("\n")[0] for name, make in made.items()}
+
+
+def _module(file: str) -> Any:
+    if not Path(file).is_file():
+        raise ConfigError(
+            f"There is no config file {file!r}: give --config=configs/NAME.py:PRESET."
+        )
+    spec = importlib.util.spec_from_file_location(f"config_{Path(file).stem}", file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def override(config, values: dict[str, str]) -> None:

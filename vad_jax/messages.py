@@ -1,7 +1,7 @@
 """What a person is told while something works: messages and progress bars, on one terminal.
 
-A library stays out of the way of a program that has logging of its own. Where nobody listens, and
-in a notebook, the jobs are heard all the same, as the commands are. To silence them:
+A library stays out of the way of a program that has logging of its own. Where there is none, in a
+script or a notebook, the jobs are heard all the same, as the commands are. To silence them:
 `logging.getLogger("vad_jax").setLevel(logging.ERROR)`.
 """
 
@@ -28,26 +28,42 @@ class _Terminal(logging.Handler):
             self.handleError(record)
 
 
-class _WhereNobodyListens(_Terminal):
-    """Silent as soon as the program has a handler of its own, which gets the record, too."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if not logging.getLogger().handlers:
-            super().emit(record)
+_SPOKEN = _Terminal()  # while it is among the handlers, `speak` has put it there
 
 
 def speak() -> None:
     """Lets the jobs be heard that a script or a notebook calls; what the program has set stays.
 
-    Nothing changes where the logger `vad_jax` has a level or a handler, or where the root logger
-    has a handler, but for notebooks: some come with one (Colab's), which nobody chose, so that
-    there only the level is set.
+    Nothing changes where the logger `vad_jax` has a level or a handler, or where the program has
+    logging of its own; should it come later, the next job finds it.
+    """
+    if _SPOKEN in _OURS.handlers:
+        if _listened():
+            _OURS.removeHandler(_SPOKEN)
+            _OURS.setLevel(logging.NOTSET)
+            _OURS.propagate = True
+        return
+    if _OURS.level != logging.NOTSET or _OURS.handlers or _listened():
+        return
+    _OURS.addHandler(_SPOKEN)
+    _OURS.setLevel(logging.INFO)
+    _OURS.propagate = False
+
+
+def _listened() -> bool:
+    """Whether the program has logging of its own.
+
+    A handler on standard error for warnings is no sign of it: Python adds that by itself as soon as
+    a library calls `logging.warning`, as Orbax does (0.11), and notebooks come with one.
     """
     root = logging.getLogger()
-    if _OURS.level != logging.NOTSET or _OURS.handlers or (root.handlers and not _in_a_notebook()):
-        return
-    _OURS.setLevel(logging.INFO)
-    _OURS.addHandler(_WhereNobodyListens())
+    chosen = root.level != logging.WARNING or not all(map(_made_by_itself, root.handlers))
+    return bool(root.handlers) and chosen
+
+
+def _made_by_itself(handler: logging.Handler) -> bool:
+    form = getattr(handler.formatter, "_fmt", logging.BASIC_FORMAT)
+    return type(handler) is logging.StreamHandler and form == logging.BASIC_FORMAT
 
 
 @contextlib.contextmanager

@@ -1,7 +1,7 @@
 """What a process sets before its first array: where compiled programs are kept, and the heap.
 
-Both change the whole process, so the commands call them and the library does not. Neither starts
-a backend.
+Both change the whole process: commands call them, of the library only the jobs that compile, where
+programs are kept as JAX's user has said. Neither starts a backend.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ def compilation_cache(*, folder: str | Path | None = None) -> Path | None:
       Where programs are kept. None where nothing may be kept; a warning says why.
     """
     import jax
+    from jax.experimental.compilation_cache import compilation_cache as persistent
 
     if not jax.config.jax_enable_compilation_cache:
         return None
@@ -59,14 +60,25 @@ def compilation_cache(*, folder: str | Path | None = None) -> Path | None:
             level.mkdir(mode=0o700, exist_ok=True)
             _check(level)
     except (OSError, RuntimeError) as error:  # RuntimeError: this user has no home
-        log.warning("Compiled programs are not kept for the next time: %s", error)
+        _not_kept(str(error))
         return None
     # It grows without a bound, about 1 MB a program: `jax_compilation_cache_max_size` needs the
     # package filelock, which JAX does not bring (0.7.2 and 0.10.2).
     jax.config.update("jax_compilation_cache_dir", str(place))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", QUICK)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    # What a notebook has compiled before had JAX note, for good, that there is no cache.
+    persistent.reset_cache()
     return place
+
+
+@functools.cache
+def _not_kept(reason: str) -> None:
+    """Says so, once a process for each reason."""
+    log.warning(
+        "Compiled programs are not kept for the next time: %s. Give --compile_cache=FOLDER, or set "
+        "JAX_COMPILATION_CACHE_DIR.", reason.rstrip("."),
+    )  # fmt: skip
 
 
 def no_compilation_cache() -> None:
@@ -80,14 +92,13 @@ def _check(folder: Path) -> None:
     """Raises PermissionError unless this user alone can write: the content is executed."""
     about = folder.stat()
     if hasattr(os, "getuid") and about.st_uid != os.getuid():
-        raise PermissionError(f"{folder} belongs to another user. Give another --compile_cache.")
+        raise PermissionError(f"{folder} belongs to another user.")
     if os.name == "posix" and about.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise PermissionError(
-            f"others may write to {folder}, and what lies there is executed. Delete it, or give "
-            "another --compile_cache."
+            f"others may write to {folder}, and what lies there is executed: delete it."
         )
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise PermissionError(f"{folder} cannot be written to. Give another --compile_cache.")
+        raise PermissionError(f"{folder} cannot be written to")
 
 
 def _machine(version: str) -> str:

@@ -18,6 +18,15 @@ def composed(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
+def is_text(name: str) -> bool:
+    """Whether a name is text that a line can show: UTF-8, no control characters.
+
+    >>> is_text("two words"), is_text("two\\nlines"), is_text("\\udce9")
+    (True, False, False)
+    """
+    return not any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name)
+
+
 def natural(name: str) -> tuple[str | int, ...]:
     """A sort key that compares digits as numbers: `2` before `10`, `1` equal to `001`."""
     return tuple(int(p) if p.isdecimal() else p for p in re.split(r"(\d+)", name))

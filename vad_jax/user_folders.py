@@ -35,7 +35,7 @@ def writable(folder: str | Path, *, option: str) -> Path:
             return place
         reason = f"{place} cannot be written"
     except (RuntimeError, OSError) as error:  # RuntimeError: no home is known
-        reason = str(error)
+        reason = str(error).rstrip(".")
     return _temporary(str(folder), option, reason)
 
 

@@ -135,7 +135,9 @@ def test_a_jump_in_times_is_named(tmp_path):
     pictures, note = read(path)
     assert [round(1000 * picture.seconds) for picture in pictures] == times
     assert "3.00 s are missing after frame 5 (0.50 s)" in note
-    assert note.endswith("The film is damaged, or put together of several.")
+    assert note.endswith(
+        "The film is damaged, put together of several, or recorded on motion alone."
+    )
 
 
 def test_times_that_fall_back_are_named_and_not_given(tmp_path):

@@ -191,15 +191,18 @@ def test_what_was_made_of_fewer_steps_is_removed_before_more_come(tmp_path):
 
 
 def test_a_held_out_video_shorter_than_a_window_is_named(tmp_path):
-    said = r"data.validation: nothing .* in 02 \(1 frames\): it needs a window of 2 whole"
+    said = r"data.validation: nothing .* in 02 \(1 frame\): it needs a window of 2 whole"
     with pytest.raises(DataError, match=said):
         train(METHOD, settings(METHOD), TRAINING, noise(2, length=1), tmp_path)
 
 
 def test_training_videos_without_a_window_are_an_error_only_if_none_is_left(tmp_path, caplog):
     short = noise(3, length=1)
-    with pytest.raises(DataError, match=r"No training video has a window of 2 .*: 03 \(1 frames\)"):
+    with pytest.raises(DataError, match=r"No training video has a window of 2 .*: 03 \(1 frame\)"):
         train(METHOD, settings(METHOD), short, HELD_OUT, tmp_path / "none")
     some = Footage([*short.videos, *noise(4).videos])
     train(METHOD, settings(METHOD, epochs=1), some, HELD_OUT, tmp_path / "some")
-    assert "Stage level: 1 training videos are left out, each needs" in caplog.text
+    assert (
+        "Stage level: left out, as each needs a window of 2 whole frames: 1 training video, "
+        in caplog.text
+    )

@@ -376,3 +376,9 @@ def test_the_examples_are_true(module, least):
         jax.config.update("jax_enable_x64", True)
     assert found.attempted >= least
     assert found.failed == 0
+
+
+@pytest.mark.parametrize("steps", [-1, 1.5, None, "2"])
+def test_steps_that_are_no_number_of_steps_are_refused(params, support, steps):
+    with pytest.raises(ValueError, match=f"steps is a whole number, 0 or more, not {steps!r}"):
+        meta.adapt(loss, params, 0.1, support, steps=steps)

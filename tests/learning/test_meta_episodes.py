@@ -262,6 +262,11 @@ def test_a_step_that_is_not_finite_stays_visible(params, support, episodes):
         ({"carry_state": True}, "pass state"),
         ({"episodes": {"suport": 1}}, r"\['query', 'suport', 'support'\]; expected"),
         ({"episodes": {"mask": np.ones(3)}}, r"shape \(3,\), there are 5 episodes"),
+        ({"steps": -1}, "steps is a whole number, 0 or more, not -1"),
+        ({"steps": 1.5}, r"steps is a whole number, 0 or more, not 1\.5"),
+        ({"steps": True}, "steps is a whole number, 0 or more, not True"),
+        ({"episodes": {"query": {"x": 1.0}}}, r"axis E in front.*query/x \[\].*x\[None\]"),
+        ({"episodes": {"query": np.ones((4, 3))}}, r"same number in all.*query \[4, 3\]"),
         ({"meta": {"rate": 0.1}}, r"meta has the keys \['init', 'rate', 'step_size'\]"),
     ],
 )

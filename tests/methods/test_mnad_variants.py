@@ -1,6 +1,7 @@
 """Every option of MNAD has its effect, in every task and variant, at the smallest size."""
 
 import functools
+import zlib
 
 import jax
 import jax.numpy as jnp
@@ -41,38 +42,106 @@ def batch(spec, rows=3):
     }
 
 
-def made(**changes):
+def shapes(**changes):
+    """The method and the shapes of its variables."""
     method = vad_jax.create(tiny(**changes))
-    return method, jax.jit(method.init)(jax.random.key(0))
+    return method, jax.eval_shape(method.init, jax.random.key(0))
 
 
-@functools.cache
-def loss_of(**changes):
-    method, variables = made(**changes)
-    stage = method.stages[0]
-    loss, (_, parts) = jax.jit(stage.loss, static_argnames="train")(
-        variables["params"], variables["state"], batch(stage.inputs), None, train=True
-    )
-    return float(loss), {k: float(v) for k, v in parts.items()}
+def draw(path, leaf):
+    """Values of about the size of the first ones; `init` compiles longer than what is tried."""
+    name = jax.tree_util.keystr(path, simple=True, separator="/")
+    values = np.random.default_rng(zlib.crc32(name.encode())).uniform(-1, 1, leaf.shape)
+    if name.endswith("memory"):
+        return np.float32(values / np.linalg.norm(values, axis=1, keepdims=True))
+    if name.endswith(("scale", "var")):
+        return np.float32(1 + 0.1 * values)
+    return np.float32(values / np.sqrt(np.prod(leaf.shape[:-1], dtype=int)))
 
 
-@functools.cache
-def scored(**changes):
-    method, variables = made(**changes)
-    carry = method.start(variables)
-    moved, scores = jax.jit(method.score)(variables, carry, batch(method.inputs))
-    return carry, moved, {name: np.asarray(part) for name, part in scores.parts.items()}
+def several(*every):
+    """Methods that share weights, made of changes of the config, and those weights."""
+    methods, each = zip(*(shapes(**changes) for changes in every), strict=True)
+    for other in each:
+        assert jax.tree.map(lambda leaf: leaf.shape, other) == jax.tree.map(
+            lambda leaf: leaf.shape, each[0]
+        )
+    return methods, jax.tree.map_with_path(draw, each[0])
+
+
+def losses(*every):
+    """Loss and parts of each in training; one program, for they share the network."""
+    methods, variables = several(*every)
+
+    @jax.jit
+    def all_of_them(params, state, batch):
+        found = [
+            method.stages[0].loss(params, state, batch, None, train=True) for method in methods
+        ]
+        return [(total, parts) for total, (_, parts) in found]
+
+    rows = batch(methods[0].stages[0].inputs)
+    return jax.device_get(all_of_them(variables["params"], variables["state"], rows))
+
+
+def gradients(*every):
+    """Loss, parts and gradient of each in training; one program."""
+    methods, variables = several(*every)
+
+    @jax.jit
+    def all_of_them(params, state, batch):
+        def of(stage):
+            loss = jax.value_and_grad(functools.partial(stage.loss, train=True), has_aux=True)
+            (total, (_, parts)), gradient = loss(params, state, batch, None)
+            return total, parts, gradient
+
+        return [of(method.stages[0]) for method in methods]
+
+    rows = batch(methods[0].stages[0].inputs)
+    return jax.device_get(all_of_them(variables["params"], variables["state"], rows))
+
+
+def scored(*every):
+    """The carry at the start; of each the carry behind the rows and their parts, by one program."""
+    methods, variables = several(*every)
+    carry = methods[0].start(variables)
+
+    @jax.jit
+    def all_of_them(variables, carry, batch):
+        found = [method.score(variables, carry, batch) for method in methods]
+        return [(moved, scores.parts) for moved, scores in found]
+
+    return jax.device_get((carry, all_of_them(variables, carry, batch(methods[0].inputs))))
+
+
+@pytest.fixture(scope="module")
+def scores():
+    """Of the settings of the update, the gate and the precision: name → carry behind, parts."""
+    changes = {
+        "default": {},
+        "never": {"memory.update": "never"},
+        "always": {"memory.update": "always"},
+        "shut": {"memory.update": "gated", "gate.threshold": 1e-9},
+        "open": {"memory.update": "gated", "gate.threshold": 10.0},
+        "square": {"gate.error": "square"},
+        "norm": {"gate.error": "norm"},
+        "bfloat16": {"precision": "bfloat16"},
+    }
+    carry, found = scored(*changes.values())
+    return {"start": (carry, None)} | dict(zip(changes, found, strict=True))
 
 
 @pytest.mark.parametrize("task", ["prediction", "reconstruction", "middle"])
-@pytest.mark.parametrize("variant", ["code", "paper"])
-def test_every_task_and_variant_trains_and_scores(task, variant):
-    loss, parts = loss_of(task=task, variant=variant)
-    assert np.isfinite(loss)
-    assert set(parts) == {"pixel", "compact", "separate"}
-    _, _, found = scored(task=task, variant=variant)
-    assert set(found) == {"psnr", "distance", "point_score", "updated"}
-    assert all(np.isfinite(part).all() and part.shape == (3, 1) for part in found.values())
+def test_every_task_and_variant_trains_and_scores(task):
+    changes = [{"task": task, "variant": variant} for variant in ("code", "paper")]
+    for loss, parts, gradient in gradients(*changes):
+        assert np.isfinite(loss)
+        assert set(parts) == {"pixel", "compact", "separate"}
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+        assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(gradient)) > 1e-4
+    for _, found in scored(*changes)[1]:
+        assert set(found) == {"psnr", "distance", "point_score", "updated"}
+        assert all(np.isfinite(part).all() and part.shape == (3, 1) for part in found.values())
 
 
 @pytest.mark.parametrize(
@@ -80,7 +149,7 @@ def test_every_task_and_variant_trains_and_scores(task, variant):
                                               ("middle", 16, 8, 3)]
 )  # fmt: skip
 def test_windows_of_the_tasks(task, frames, target, colours):
-    method, variables = made(task=task, **{"input.channels": colours})
+    method, variables = shapes(task=task, **{"input.channels": colours})
     spec = method.inputs
     assert (len(spec.sees), spec.target, spec.scored) == (frames, target, (target,))
     assert spec.colour == "bgr"
@@ -91,65 +160,59 @@ def test_windows_of_the_tasks(task, frames, target, colours):
 
 def test_reconstruction_has_no_skips_but_wider_upsampling():
     for task, factor in (("prediction", 1), ("reconstruction", 2)):
-        _, variables = made(task=task)
+        _, variables = shapes(task=task)
         kernel = variables["params"]["decoder"]["up3"]["conv"]["kernel"]
         assert kernel.shape == (3, 3, 32, 16 * factor)
 
 
 @pytest.mark.parametrize("task", ["prediction", "reconstruction"])
 def test_without_memory_the_score_is_psnr_alone(task):
-    method, variables = made(task=task, **{"memory.items": 0})
+    bare = {"task": task, "memory.items": 0}
+    method, variables = shapes(**bare)
     assert method.carry_over == "none"
     assert method.start(variables) == ()
     assert "memory" not in variables["state"]
-    _, parts = loss_of(task=task, **{"memory.items": 0})
+    ((_, parts),) = losses(bare)
     assert set(parts) == {"pixel"}
-    assert set(scored(task=task, **{"memory.items": 0})[2]) == {"psnr"}
+    _, ((_, found),) = scored(bare)
+    assert set(found) == {"psnr"}
     assert variables["params"]["decoder"]["block4"]["conv1"]["kernel"].shape[2] == 32
 
 
-def test_policies_of_the_update():
+def test_policies_of_the_update(scores):
+    start, _ = scores["start"]
     for policy, share in (("never", 0), ("always", 1)):
-        carry, moved, parts = scored(**{"memory.update": policy})
+        moved, parts = scores[policy]
         assert (parts["updated"] == share).all()
-        assert bool(jnp.array_equal(carry["memory"], moved["memory"])) == (policy == "never")
-    _, _, parts = scored(**{"memory.update": "gated", "gate.threshold": 1e-9})
-    assert (parts["updated"] == 0).all()
-    _, moved, parts = scored(**{"memory.update": "gated", "gate.threshold": 10.0})
+        assert np.array_equal(start["memory"], moved["memory"]) == (policy == "never")
+    assert (scores["shut"][1]["updated"] == 0).all()
+    moved, parts = scores["open"]
     assert (parts["updated"] == 1).all()
-    always = scored(**{"memory.update": "always"})[1]
-    np.testing.assert_allclose(moved["memory"], always["memory"], atol=1e-6)
+    np.testing.assert_allclose(moved["memory"], scores["always"][0]["memory"], atol=1e-6)
 
 
 def test_reset_decides_what_is_carried_over():
-    assert made(**{"memory.reset": "video"})[0].carry_over == "video"
-    assert made(**{"memory.reset": "set"})[0].carry_over == "set"
+    assert shapes(**{"memory.reset": "video"})[0].carry_over == "video"
+    assert shapes(**{"memory.reset": "set"})[0].carry_over == "set"
 
 
-def test_the_norm_in_the_gate_gives_larger_point_scores():
-    square = scored(**{"gate.error": "square"})[2]["point_score"]
-    norm = scored(**{"gate.error": "norm"})[2]["point_score"]
-    assert (norm > square).all()
+def test_the_norm_in_the_gate_gives_larger_point_scores(scores):
+    assert (scores["norm"][1]["point_score"] > scores["square"][1]["point_score"]).all()
 
 
-def test_weights_and_margin_enter_the_loss():
-    base, parts = loss_of()
+def test_weights_margin_and_precision_enter_the_loss():
+    (base, parts), separate, compact, (_, wider), (halved, _) = losses(
+        {}, {"weights.separate": 0.0}, {"weights.compact": 5.0}, {"margin": 2.0},
+        {"precision": "bfloat16"},
+    )  # fmt: skip
     assert base == pytest.approx(
         parts["pixel"] + 0.1 * parts["compact"] + 0.1 * parts["separate"], rel=1e-5
     )
-    assert loss_of(**{"weights.separate": 0.0})[0] < base
-    assert loss_of(**{"weights.compact": 5.0})[0] > base
-    assert loss_of(margin=2.0)[1]["separate"] > parts["separate"]
-
-
-@pytest.mark.parametrize("variant", ["code", "paper"])
-def test_gradients_of_reconstruction_are_finite(variant):
-    method, variables = made(task="reconstruction", variant=variant)
-    stage = method.stages[0]
-    gradient = jax.jit(jax.grad(lambda p, s, b: stage.loss(p, s, b, None, train=True)[0]))
-    gradients = gradient(variables["params"], variables["state"], batch(stage.inputs))
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
-    assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(gradients)) > 1e-4
+    assert separate[0] < base
+    assert compact[0] > base
+    assert wider["separate"] > parts["separate"]
+    assert halved != base
+    assert halved == pytest.approx(base, rel=0.02)
 
 
 def test_the_paper_lets_the_gradient_through_the_matching_and_the_code_does_not():
@@ -166,30 +229,28 @@ def test_the_paper_lets_the_gradient_through_the_matching_and_the_code_does_not(
     assert (through_read("paper") != 0).any()
 
 
-def test_bfloat16_computes_in_it_and_keeps_everything_else_in_float32():
-    full, halved = loss_of(), loss_of(precision="bfloat16")
-    assert halved[0] != full[0]
-    assert halved[0] == pytest.approx(full[0], rel=0.02)
-    _, variables = made(precision="bfloat16")
+def test_bfloat16_computes_in_it_and_keeps_everything_else_in_float32(scores):
+    _, variables = shapes(precision="bfloat16")
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
-    _, moved, parts = scored(precision="bfloat16")
+    (_, expected), (moved, parts) = scores["default"], scores["bfloat16"]
     assert moved["memory"].dtype == jnp.float32
     assert parts["psnr"].dtype == np.float32
-    _, _, expected = scored()
+    assert (parts["psnr"] != expected["psnr"]).any()
     np.testing.assert_allclose(parts["psnr"], expected["psnr"], rtol=0.02)
 
 
 def test_width_and_stride_have_their_effect():
-    assert made(width=8)[1]["params"]["encoder"]["block1"]["conv1"]["kernel"].shape[-1] == 8
-    spec = made(**{"input.stride": 2, "input.step": 3})[0].inputs
+    kernel = shapes(width=8)[1]["params"]["encoder"]["block1"]["conv1"]["kernel"]
+    assert kernel.shape[-1] == 8
+    spec = shapes(**{"input.stride": 2, "input.step": 3})[0].inputs
     assert (spec.span, spec.step) == (9, 3)
 
 
 def test_a_size_that_is_no_multiple_of_eight_is_refused():
     with pytest.raises(vad_jax.types.ConfigError, match=r"input.height = 20.*multiple of 8"):
-        made(**{"input.height": 20})
+        vad_jax.create(tiny(**{"input.height": 20}))
 
 
 def test_one_item_is_refused():
     with pytest.raises(vad_jax.types.ConfigError, match=r"memory.items = 1: .*second item"):
-        made(**{"memory.items": 1})
+        vad_jax.create(tiny(**{"memory.items": 1}))

@@ -151,14 +151,18 @@ def test_stages_from_the_command_line_train_and_collapse_is_said_once(
     synthetic_root, tmp_path, caplog
 ):
     config = preset("tiny")
+    as_in_meta_run = {"batch_size": "5", "learning_rate": "1e-3"}  # the programs are its, too
     flags = {
         "data.name": "synthetic",
         "data.root": str(synthetic_root),
         "data.cache": str(tmp_path / "cache"),
+        "data.validation": "05",
         "data.backend": "resident",
         "stage_names": "('joint','meta')",
         "input.step": "12",
         "evaluate_at_end": "false",
+        **{f"stages.joint.{key}": value for key, value in as_in_meta_run.items()},
+        **{f"stages.meta.{key}": value for key, value in as_in_meta_run.items()},
     }
     config_files.override(config, flags)
     with caplog.at_level(logging.WARNING, "vad_jax"):

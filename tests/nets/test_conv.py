@@ -110,11 +110,23 @@ def taken(name):
     return ours, reference, draw()
 
 
-def same(found, expected):
+def within(found, expected, error, least=0.0):
+    """Equal but for `error` of the largest value, or of `least` where that is larger."""
+
     def close(a, b):
-        np.testing.assert_allclose(a, b, rtol=0, atol=1e-12 * max(1, float(jnp.abs(b).max())))
+        a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+        np.testing.assert_allclose(a, b, rtol=0, atol=error * max(least, np.abs(b).max()))
 
     jax.tree.map(close, found, expected)
+
+
+def same(found, expected):
+    within(found, expected, 1e-12, least=1.0)
+
+
+def together(*functions):
+    """The functions of the same arguments as one program: one by one their parts compile longer."""
+    return jax.jit(lambda *args: [function(*args) for function in functions])
 
 
 def of_a_curve(function):
@@ -162,9 +174,9 @@ def test_any_geometry_is_xlas(size, kernel, channels, strides, edges, seed):
     padding = (edges[:2], edges[2:])
     if any(n + sum(p) < k for n, p, k in zip(size, padding, kernel, strict=True)):
         return
-    args = drawn(size, kernel, channels, seed=seed)
-    found = conv(*args, strides=strides, padding=padding)
-    same(found, plain(*args, strides=strides, padding=padding))
+    options = {"strides": strides, "padding": padding}
+    both = together(functools.partial(conv, **options), functools.partial(plain, **options))
+    same(*both(*drawn(size, kernel, channels, seed=seed)))
 
 
 @settings(max_examples=10, deadline=None)
@@ -179,11 +191,21 @@ def test_every_form_of_the_table_is_xlas(size, channels, edges, seed):
     geometry = Geometry(size, (3, 3), (1, 1), (edges[:2], edges[2:]))
     if min(geometry.places) < 1:
         return
+
+    def forms(x, kernel, y):
+        return (
+            lowering._value_by_lines(geometry, x, kernel),
+            winograd.taps(x, y, geometry.padding),
+            winograd.spread(y, kernel, geometry.padding),
+        )
+
+    def xlas(x, kernel, y):
+        value = lowering.xla_value(geometry, x, kernel)
+        return value, lowering.xla_taps(geometry, x, y), lowering.xla_spread(geometry, y, kernel)
+
     x, kernel = drawn(size, (3, 3), channels, seed=seed)
-    y = lowering.xla_value(geometry, x, kernel)
-    same(lowering._value_by_lines(geometry, x, kernel), y)
-    same(winograd.taps(x, y, geometry.padding), lowering.xla_taps(geometry, x, y))
-    same(winograd.spread(y, kernel, geometry.padding), lowering.xla_spread(geometry, y, kernel))
+    y = np.random.default_rng(seed).normal(size=(len(x), *geometry.places, channels[1]))
+    same(*together(forms, xlas)(x, kernel, y))
 
 
 # Which operations have a form of their own: value, spread, taps.
@@ -234,24 +256,35 @@ def test_the_transpose_is_the_adjoint(case):
     ours, _, (x, kernel) = case
     if ours is not conv:
         return
-    y = jnp.cos(conv(x, kernel))
-    padding = [(k // 2, k // 2) for k in kernel.shape[:-2]]
-    back = conv_transpose(
-        y, kernel.swapaxes(-1, -2), strides=1, padding=padding, size=x.shape[1:-1]
-    )
-    np.testing.assert_allclose(jnp.sum(back * x), jnp.sum(y * conv(x, kernel)), rtol=1e-12)
+
+    @jax.jit
+    def products(x, kernel):
+        forth = conv(x, kernel)
+        y = jnp.cos(forth)
+        padding = [(k // 2, k // 2) for k in kernel.shape[:-2]]
+        turned = kernel.swapaxes(-1, -2)
+        back = conv_transpose(y, turned, strides=1, padding=padding, size=x.shape[1:-1])
+        return jnp.sum(back * x), jnp.sum(y * forth)
+
+    np.testing.assert_allclose(*products(x, kernel), rtol=1e-12)
 
 
 @pytest.mark.parametrize("function", [conv, doubling])
 @pytest.mark.parametrize("size", [(3, 5), (64, 64)])
 def test_vmap_over_kernels_is_a_loop(function, size):
     pairs = [drawn(size, (3, 3), (1, 2), seed=seed) for seed in range(3)]
-    x, kernel = (jnp.stack(values) for values in zip(*pairs, strict=True))
+    x, kernel = (np.stack(values) for values in zip(*pairs, strict=True))
     gradient = first_derivatives(function)
-    each = [gradient(*pair) for pair in pairs]
-    same(jax.vmap(gradient)(x, kernel), jax.tree.map(lambda *leaves: jnp.stack(leaves), *each))
-    alone = jnp.stack([function(x[0], k) for k in kernel])
-    same(jax.vmap(function, in_axes=(None, 0))(x[0], kernel), alone)
+
+    def mapped(x, kernel):
+        return jax.vmap(gradient)(x, kernel), jax.vmap(function, in_axes=(None, 0))(x[0], kernel)
+
+    def looped(x, kernel):
+        return jax.lax.map(lambda pair: gradient(*pair), (x, kernel)), jax.lax.map(
+            lambda k: function(x[0], k), kernel
+        )
+
+    same(*together(mapped, looped)(x, kernel))
 
 
 def test_inside_a_scan_with_the_kernel_as_carry():
@@ -279,17 +312,18 @@ def test_forward_mode_is_refused():
 def test_a_batch_split_over_devices_stays_where_it_is(case_name):
     """The gradient of the kernel is summed over the devices; nothing else is sent."""
     ours, _, (x, kernel) = taken(case_name)
-    x = jnp.concatenate([x] * (4 // x.shape[0]))
+    x = np.concatenate([x] * (4 // x.shape[0]))
     mesh = Mesh(np.array(jax.devices()[:4]), ("batch",))
     split = NamedSharding(mesh, PartitionSpec("batch"))
     whole = NamedSharding(mesh, PartitionSpec())
     placed = {"in_shardings": (split, whole), "out_shardings": (split, whole)}
-    step = jax.jit(first_derivatives(ours), **placed)
-    program = step.lower(x, kernel).compile().as_text()
+    step = jax.jit(first_derivatives(ours), **placed).lower(x, kernel).compile()
+    program = step.as_text()
     sent = ("all-gather", "all-to-all", "collective-permute", "reduce-scatter")
     assert not [name for name in sent if f" {name}(" in program or f" {name}-start(" in program]
     assert "all-reduce" in program
-    same(step(x, kernel), first_derivatives(ours)(x, kernel))
+    found = step(jax.device_put(x, split), jax.device_put(kernel, whole))
+    same(found, jax.jit(first_derivatives(ours))(x, kernel))
 
 
 def test_an_exported_program_holds_the_form_of_every_platform():
@@ -302,9 +336,7 @@ def test_an_exported_program_holds_the_form_of_every_platform():
     }
     assert "stablehlo.while" in for_one["cpu"]
     assert "stablehlo.while" not in for_one["cuda"]
-    found = exported.call(x, kernel)
-    for ours, xla in zip(found, first_derivatives(plain)(x, kernel), strict=True):
-        np.testing.assert_allclose(ours, xla, atol=1e-5 * float(jnp.abs(xla).max()))
+    within(exported.call(x, kernel), jax.jit(first_derivatives(plain))(x, kernel), 1e-5)
 
 
 def test_an_export_for_any_batch_falls_back_to_xla():
@@ -313,11 +345,8 @@ def test_an_export_for_any_batch_falls_back_to_xla():
     kernel = jax.ShapeDtypeStruct((3, 3, 2, 2), jnp.float32)
     exported = jax.export.export(jax.jit(first_derivatives(conv)))(x, kernel)
     x, kernel = (a.astype(jnp.float32) for a in drawn((64, 64), (3, 3), (2, 2)))
-    for ours, xla in zip(
-        exported.call(x, kernel), first_derivatives(plain)(x, kernel), strict=True
-    ):
-        np.testing.assert_allclose(ours, xla, atol=1e-5 * float(jnp.abs(xla).max()))
-    empty = first_derivatives(conv)(x[:0], kernel)
+    within(exported.call(x, kernel), jax.jit(first_derivatives(plain))(x, kernel), 1e-5)
+    empty = jax.jit(first_derivatives(conv))(x[:0], kernel)
     assert empty[0].shape == (0, 64, 64, 2)
     assert not empty[1].any()
 
@@ -325,14 +354,13 @@ def test_an_export_for_any_batch_falls_back_to_xla():
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 @pytest.mark.parametrize("size", [(4, 5), (64, 64)])
 def test_the_dtype_stays(size, dtype):
-    args = [a.astype(dtype) for a in drawn(size, (3, 3), (2, 3))]
-    gradients = jax.jit(first_derivatives(conv))(*args)
-    assert conv(*args).dtype == dtype
+    args = [np.asarray(a).astype(dtype) for a in drawn(size, (3, 3), (2, 3))]
+    value, gradients = together(conv, first_derivatives(conv))(*args)
+    assert value.dtype == dtype
     assert {g.dtype for g in gradients} == {jnp.dtype(dtype)}
-    exact = first_derivatives(plain)(*(a.astype(jnp.float64) for a in args))
+    exact = jax.jit(first_derivatives(plain))(*(a.astype(np.float64) for a in args))
     error = {jnp.float32: 1e-5, jnp.bfloat16: 0.1}[dtype]  # 64·64 sums of bfloat16 products
-    for g, e in zip(gradients, exact, strict=True):
-        np.testing.assert_allclose(g.astype(jnp.float64), e, atol=error * float(jnp.abs(e).max()))
+    within(gradients, exact, error)
 
 
 def test_a_size_that_does_not_fit_is_named():
@@ -361,8 +389,9 @@ def test_what_is_not_finite_reaches_its_neighbours(case_name, value):
     """And in the transformed forms the rest of its tile: it is never lost, and never far."""
     ours, reference, (x, kernel) = taken(case_name)
     place = (0, *(n // 2 for n in x.shape[1:-1]), 0)
-    x = x.at[place].set(value)
-    found, expected = ~np.isfinite(ours(x, kernel)), ~np.isfinite(reference(x, kernel))
+    x = np.array(x)
+    x[place] = value
+    found, expected = (~np.isfinite(y) for y in together(ours, reference)(x, kernel))
     assert found[expected].all()
     rows = np.nonzero(found.any(axis=tuple(i for i in range(found.ndim) if i != 1)))[0]
     needed = np.nonzero(expected.any(axis=tuple(i for i in range(found.ndim) if i != 1)))[0]
@@ -374,9 +403,9 @@ def test_what_is_not_finite_reaches_its_neighbours(case_name, value):
 @given(shape=st.tuples(*(st.integers(1, n) for n in (3, 4, 4, 5))), seed=st.integers(0, 2**32 - 1))
 def test_pooling_takes_the_largest_of_each_square(shape, seed):
     b, h, w, c = shape
-    x = jnp.asarray(np.random.default_rng(seed).normal(size=(b, 2 * h, 2 * w, c)))
-    expected = lax.reduce_window(x, -jnp.inf, lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
-    np.testing.assert_array_equal(max_pool(x), expected)
+    x = np.random.default_rng(seed).normal(size=(b, 2 * h, 2 * w, c))
+    expected = x.reshape(b, h, 2, w, 2, c).max(axis=(2, 4))
+    np.testing.assert_array_equal(jax.jit(max_pool)(x), expected)
 
 
 def test_pooling_lets_nan_and_infinity_through():
@@ -387,10 +416,10 @@ def test_pooling_lets_nan_and_infinity_through():
 
 
 def test_the_gradient_of_pooling_goes_to_the_largest_alone():
-    x = jnp.asarray(np.random.default_rng(0).permutation(32).reshape(1, 4, 8, 1) / 32.0)
-    gradient = jax.grad(lambda x: jnp.sum(max_pool(x)))(x)
-    largest = jnp.repeat(jnp.repeat(max_pool(x), 2, axis=1), 2, axis=2) == x
-    np.testing.assert_array_equal(gradient, largest)
+    x = np.random.default_rng(0).permutation(32).reshape(1, 4, 8, 1) / 32.0
+    gradient = jax.jit(jax.grad(lambda x: jnp.sum(max_pool(x))))(x)
+    largest = x.reshape(1, 2, 2, 4, 2, 1).max(axis=(2, 4)).repeat(2, axis=1).repeat(2, axis=2)
+    np.testing.assert_array_equal(gradient, largest == x)
 
 
 @pytest.mark.parametrize(("layer", "bound"), [(Conv(8), 1 / 6), (UpsampleConvApart(8), 72**-0.5)])

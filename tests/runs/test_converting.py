@@ -74,7 +74,7 @@ def test_an_interrupted_conversion_goes_on(given, run_config, tmp_path, monkeypa
     folder, detector = given
     arguments = run_config(), folder / "state.npz", tmp_path / "run"
 
-    def interrupted(*_):
+    def interrupted(*_, **options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(normal, "measure", interrupted)

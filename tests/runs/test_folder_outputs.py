@@ -197,3 +197,32 @@ def test_a_full_disk_is_named_and_leaves_no_half_file(
     (small_disk / "filler").unlink()
     again = score(workdir, path, small_disk / "out", overlay=overlay)
     assert (again["videos"], again["left_out"]) == (1, [])
+
+
+@pytest.mark.parametrize("name", ["two\nlines", "caf\udce9"])
+def test_a_bad_name_in_a_folder_is_one_line_and_the_others_are_done(workdir, tmp_path, name):
+    (tmp_path / "in").mkdir()
+    films.write(tmp_path / "in" / "b.avi").rename(tmp_path / "in" / f"{name}.avi")
+    films.write(tmp_path / "in" / "a.avi")
+    given = {"workdir": workdir, "source": tmp_path / "in", "output": tmp_path / "out"}
+    assert command.main([f"--{key}={value}" for key, value in given.items()]) == 3
+    found = score(**given)
+    (line,) = found["left_out"]
+    assert found["skipped"] == 1
+    assert "rename it, a name must be text" in line
+    assert "\n" not in line
+
+
+def test_what_is_no_video_is_named_with_exit_code_3(workdir, tmp_path, capsys):
+    source = tmp_path / "in"
+    source.mkdir()
+    for suffix in ("avi", "ts", "flv"):
+        films.write(source / "a.avi").rename(source / f"{suffix}.{suffix}")
+    (source / "b.rm").write_bytes(b".RMF")
+    (source / "README.md").write_text("for people")
+    given = {"workdir": workdir, "source": source, "output": tmp_path / "out"}
+    assert command.main([f"--{key}={value}" for key, value in given.items()]) == 3
+    said = capsys.readouterr()
+    assert "Videos scored: 3" in said.out
+    assert said.err.count("b.rm") == 1
+    assert "README" not in said.err

@@ -17,6 +17,7 @@ from support.folders import rows
 import vad_jax
 from vad_jax.runs import folder_scoring
 from vad_jax.runs.folder_scoring import score
+from vad_jax.runs.training import train
 from vad_jax.types import DataError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -253,6 +254,21 @@ def test_a_film_shorter_than_a_window_has_rows_without_scores(workdir, tmp_path,
         in found["left_out"][0]
     )
     assert [row["score"] for row in rows(tmp_path / "out" / "a.csv")] == [""] * frames
+
+
+def test_pictures_of_many_levels_are_read_as_in_training(level_config, synthetic_root, tmp_path):
+    """12 bits in 16: the same frames as of 8 bits, where the run says which range it took."""
+    frames = synthetic_root / "training" / "frames" / "01"
+    (tmp_path / "deep").mkdir()
+    for path in sorted(frames.iterdir())[:12]:
+        pixels = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE).astype(np.uint16)
+        cv2.imwrite(str(tmp_path / "deep" / path.name), 16 * pixels)
+    run = level_config(data__levels=(0, 16 * 255), evaluate_at_end=False)
+    train(run, tmp_path / "run")
+    score(tmp_path / "run", tmp_path / "deep", tmp_path / "out")
+    score(tmp_path / "run", frames, tmp_path / "out")
+    shallow = scores(tmp_path / "out" / "01.csv")[:12]
+    np.testing.assert_allclose(scores(tmp_path / "out" / "deep.csv"), shallow, rtol=1e-5)
 
 
 def test_pictures_can_be_given_a_rate(workdir, folder, tmp_path):

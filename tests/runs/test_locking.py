@@ -1,5 +1,6 @@
 """One process at a time works in a folder, and only in one that it may write."""
 
+import os
 import subprocess
 import sys
 
@@ -79,3 +80,12 @@ def test_a_read_only_workdir_is_refused(level_config, small_disk):
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     with pytest.raises(CheckpointError, match=r"cannot be written \(Read-only file system\)"):
         train(level_config(), small_disk / "run")
+
+
+def test_a_system_without_file_locks_is_said_and_gone_on_with(tmp_path, monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "fcntl", None)  # as on Windows
+    monkeypatch.delattr(os, "O_NOFOLLOW")
+    monkeypatch.delattr(os, "O_NONBLOCK")
+    with locked(tmp_path / "run"):
+        assert (tmp_path / "run").is_dir()
+    assert "run cannot be locked on this system: start nothing else in it" in caplog.text

@@ -29,6 +29,13 @@ def video(name, count, *, boxes=False):
     return VideoScores(name, 90, first, frame, parts if count else {}, found)
 
 
+@pytest.mark.parametrize("fps", [None, 12.5])
+def test_the_rate_of_normal_videos_is_kept_where_it_is_known(files, fps):
+    assert normal.rate(files) is None
+    normal._write_rows(files.normal_windows, [video("x", 3)], "training", fps)
+    assert normal.rate(files) == fps
+
+
 @pytest.mark.parametrize("boxes", [False, True])
 def test_rows_come_back_as_they_were(files, boxes):
     given = [video(name, count, boxes=boxes) for name, count in (("x", 3), ("short", 0), ("z", 1))]

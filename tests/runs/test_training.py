@@ -91,6 +91,22 @@ def test_videos_all_shorter_than_a_window_are_refused(training_on, small):
         training_on(small)
 
 
+def test_a_start_that_failed_does_not_stand_in_the_way_of_the_next(training_on, small):
+    """The same command after a longer video was added, where all had been too short."""
+    short = {}
+    for video in ("01", "02"):
+        for number in range(4, 12):
+            short[frame(small, number, video=video)] = frame(
+                small, number, video=video
+            ).read_bytes()
+            frame(small, number, video=video).unlink()
+    with pytest.raises(DataError, match="No training video has a window"):
+        training_on(small)
+    for path, content in short.items():
+        path.write_bytes(content)
+    assert training_on(small)["data"]["frames"] == 24
+
+
 def test_what_is_skipped_is_named_and_counted_and_the_run_goes_on(training_on, small, caplog):
     """A damaged frame in each part, a training and a test video of one frame."""
     cut(frame(small, 2, video="01"), 30)
@@ -104,9 +120,11 @@ def test_what_is_skipped_is_named_and_counted_and_the_run_goes_on(training_on, s
     assert "Video 01: 1 of 12 frames cannot be read and are skipped: 2" in said
     assert "Video 01: 1 of 12 frames cannot be read and are skipped: 11" in said
     assert said.count("data.on_bad_frame=skip: 1 frames of 2 videos skipped, 0 videos left") == 2
-    assert "1 training videos are left out, each needs a window of 5 whole frames: 02 (1" in said
-    assert "Left out: 02 (1 frames): no score, a window needs 5 whole frames" in said
-    assert "Left out: 01: 1 frames cannot be read, first 11" in said
+    assert (
+        "left out, as each needs a window of 5 whole frames: 1 training video, 02 (1 frame)" in said
+    )
+    assert "Left out: 02 (1 frame): no score, a window needs 5 whole frames" in said
+    assert "Left out: 01: 1 frame cannot be read, first 11" in said
     assert len(metrics["data"]["left_out"]) == 2  # what makes the exit code 3
     assert metrics["data"]["frames"] == 13
     assert metrics["data"]["scored"] == 7  # frames 4 to 10 of test video 01

@@ -26,8 +26,17 @@ def videos():
 
 @pytest.fixture
 def claimed(files, level_config, videos):
+    """By a run with a checkpoint."""
     workdirs.claim(files, level_config(), *videos)
+    saved(files)
     return files
+
+
+def saved(files):
+    """As training leaves a step."""
+    manifest = files.checkpoints("level") / "23.sha256.json"
+    manifest.parent.mkdir(parents=True)
+    manifest.write_text("{}")
 
 
 def changed(path, **changes):
@@ -125,8 +134,37 @@ def test_more_epochs_of_a_constant_rate_are_the_same_run_and_fewer_are_not(
 def test_more_epochs_of_a_cosine_are_another_run(files, level_config, videos):
     cosine = {"stages__level__schedule": "cosine"}
     workdirs.claim(files, level_config(**cosine), *videos)
+    saved(files)
     with pytest.raises(CheckpointError, match=r"stages.level.epochs: 3 here, 2 there"):
         workdirs.claim(files, level_config(stages__level__epochs=3, **cosine), *videos)
+
+
+# A start that failed
+
+
+def test_a_start_without_a_checkpoint_has_not_claimed_the_workdir(files, level_config, videos):
+    first = workdirs.claim(files, level_config(seed=3), *videos)
+    files.log.write_text("of a start that came to no checkpoint\n")
+    second = workdirs.claim(files, level_config(), *videos)
+    assert second != first
+    assert workdirs.read(files)[0] == level_config()
+    assert not files.log.exists()
+
+
+@pytest.mark.parametrize("result", ["normal", "scores", "metrics"])
+def test_results_hold_a_workdir_whose_checkpoints_are_gone(files, result, level_config, videos):
+    workdirs.claim(files, level_config(), *videos)
+    getattr(files, result).touch()
+    with pytest.raises(CheckpointError, match="seed: 3 here, 0 there"):
+        workdirs.claim(files, level_config(seed=3), *videos)
+
+
+def test_a_config_of_something_else_is_not_written_over(files, level_config, videos):
+    files.folder.mkdir()
+    files.config.write_text("{}")
+    with pytest.raises(CheckpointError, match=r"holds no run|damaged"):
+        workdirs.claim(files, level_config(), *videos)
+    assert files.config.read_text() == "{}"
 
 
 # Versions and damage

@@ -1,10 +1,11 @@
 """Kills real training processes at random moments and compares what is left with a quiet run.
 
-    python tests/support/kills.py --times=50 [--seed=0] [--folder=FOLDER]
+    python tests/support/kills.py --times=50 [--seed=0] [--method=level] [--folder=FOLDER]
 
-Half of the kills come at a random time, half inside a save: between its first byte and the
-manifest. Signals in turn: KILL, TERM, INT. Afterwards variables, optimiser slots, position and
-`metrics.jsonl` (time fields apart) must be those of a run that nobody touched, bit for bit.
+The method is MNAD, or the toy `level`, a fifth of the work. Half of the kills come at a random
+time, half inside a save: between its first byte and the manifest. Signals in turn: KILL, TERM, INT.
+Afterwards variables, optimiser slots, position and `metrics.jsonl` (time fields apart) must be
+those of a run that nobody touched, bit for bit.
 """
 
 import argparse
@@ -20,33 +21,43 @@ from pathlib import Path
 
 import numpy as np
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+SUPPORT = Path(__file__).resolve().parent
+REPOSITORY = SUPPORT.parents[1]
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-OVERRIDES = {
-    "data.validation": "05",
-    "data.backend": "resident",
-    "input.height": 16, "input.width": 16, "input.channels": 1, "input.step": 2,
-    "width": 4, "memory.items": 4,
-    "stages.train.epochs": 12, "stages.train.batch_size": 5,
-    "log_steps": 7, "evaluate_at_end": "false",
+COMMON = {
+    "data.name": "folder", "data.validation": "05", "data.backend": "resident",
+    "input.step": 2, "log_steps": 7, "evaluate_at_end": "false",
+}  # fmt: skip
+# Method → its config file and its keys.
+METHODS = {
+    "mnad": (
+        "configs/mnad.py:ped2_small",
+        {
+            "input.height": 16, "input.width": 16, "input.channels": 1,
+            "width": 4, "memory.items": 4,
+            "stages.train.epochs": 12, "stages.train.batch_size": 5,
+        },
+    ),
+    "level": (SUPPORT / "level_config.py", {"stages.level.epochs": 30}),
 }  # fmt: skip
 
 
-def command(folder: Path, workdir: Path) -> list[str]:
-    options = {"data.root": folder / "synthetic", "data.cache": folder / "cache", **OVERRIDES}
+def command(method: str, folder: Path, workdir: Path) -> list[str]:
+    config, own = METHODS[method]
+    places = {"data.root": folder / "synthetic", "data.cache": folder / "cache"}
     return [
         sys.executable,
         __file__,
-        "--config=configs/mnad.py:ped2_small",
+        f"--config={config}",
         f"--workdir={workdir}",
         f"--compile_cache={folder / 'compiled'}",
-        *(f"--config.{key}={value}" for key, value in (options | {"data.name": "folder"}).items()),
+        *(f"--config.{key}={value}" for key, value in (COMMON | places | own).items()),
     ]
 
 
-def start(folder: Path, workdir: Path, **environment) -> subprocess.Popen:
+def start(method: str, folder: Path, workdir: Path, **environment) -> subprocess.Popen:
     return subprocess.Popen(
-        command(folder, workdir),
+        command(method, folder, workdir),
         cwd=REPOSITORY,
         env=os.environ | environment,
         stdout=subprocess.PIPE,
@@ -81,7 +92,7 @@ def left(workdir: Path) -> tuple[dict[str, bytes], list[dict]]:
 
     from vad_jax.learning.checkpoint import _steps
 
-    folder = (workdir / "checkpoints" / "train").absolute()
+    (folder,) = (workdir.absolute() / "checkpoints").iterdir()  # of the one stage
     step = _steps(folder)[0]
     with ocp.CheckpointManager(folder, item_names=("variables", "slots", "position")) as manager:
         found = manager.restore(
@@ -100,7 +111,7 @@ def left(workdir: Path) -> tuple[dict[str, bytes], list[dict]]:
     return numbers, [*log, found.position]
 
 
-def survives(folder: Path, *, times: int, seed: int) -> dict[str, int]:
+def survives(folder: Path, *, times: int, seed: int, method: str = "mnad") -> dict[str, int]:
     """Kills a run `times` times, lets it end, and compares; returns how the processes ended.
 
     Raises:
@@ -111,7 +122,7 @@ def survives(folder: Path, *, times: int, seed: int) -> dict[str, int]:
     write_synthetic(folder / "synthetic")
     for name in ("compiles", "quiet"):
         since = time.perf_counter()
-        process = start(folder, folder / name)
+        process = start(method, folder, folder / name)
         said, _ = process.communicate()
         assert process.returncode == 0, said
     whole = time.perf_counter() - since
@@ -124,9 +135,9 @@ def survives(folder: Path, *, times: int, seed: int) -> dict[str, int]:
         inside = i % 2 == 1
         if inside:
             when = f"{draw.randint(1, 3)},{draw.uniform(0, 1.1)},{int(number)}"
-            process = start(folder, workdir, VAD_JAX_DIE=when)
+            process = start(method, folder, workdir, VAD_JAX_DIE=when)
         else:
-            process = start(folder, workdir)
+            process = start(method, folder, workdir)
             time.sleep(draw.uniform(0.15, 0.9) * whole)
             process.send_signal(number)
         said, _ = process.communicate()
@@ -140,7 +151,7 @@ def survives(folder: Path, *, times: int, seed: int) -> dict[str, int]:
             compare(expected, left(workdir))
             run += 1
             workdir = folder / f"killed{run}"
-    process = start(folder, workdir)
+    process = start(method, folder, workdir)
     said, _ = process.communicate()
     assert process.returncode == 0, said
     compare(expected, left(workdir))
@@ -158,20 +169,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--times", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--method", choices=METHODS, default="mnad")
     parser.add_argument("--folder", type=Path)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = given.folder or Path(temporary)
-        print(survives(folder.absolute(), times=given.times, seed=given.seed))
+        print(survives(folder.absolute(), times=given.times, seed=given.seed, method=given.method))
 
 
 if __name__ == "__main__" and any(part.startswith("--config=") for part in sys.argv):
-    sys.path.insert(0, str(REPOSITORY))
+    sys.path[:0] = [str(REPOSITORY), str(SUPPORT.parent)]
     if "VAD_JAX_DIE" in os.environ:
         which, share, signal_number = os.environ["VAD_JAX_DIE"].split(",")
         dies_in_a_save(int(which), float(share), int(signal_number))
-    from vad_jax import train
+    from vad_jax import methods, train
 
+    methods.__path__.append(str(SUPPORT / "method_modules"))
     sys.exit(train.main())
 elif __name__ == "__main__":
     main()

@@ -22,8 +22,8 @@ from typing import Literal
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
+from vad_jax import messages
 from vad_jax.data import limits
 from vad_jax.data.cache import (
     Observed,
@@ -146,8 +146,9 @@ def decode(
     with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as pool:
         try:
             answers = pool.map(one, sources)
-            bar = tqdm(
-                answers, total=len(sources), desc="frames", unit="video", disable=not progress
+            hidden = {} if progress else {"disable": True}
+            bar = messages.progress(
+                answers, total=len(sources), desc="frames", unit="video", **hidden
             )
             found = list(_of_one_size(bar))
         except BaseException:

@@ -111,7 +111,8 @@ class Lengths:
             missing.append(f"the decoder complains {self.complaint}")
         if not missing and not jumps:
             return None
-        cause = "cut off or damaged" if missing else "damaged, put together of several, or recorded on motion alone"
+        several = "damaged, put together of several, or recorded on motion alone"
+        cause = "cut off or damaged" if missing else several
         return f"{what}: {'; '.join([*missing, *jumps])} ({path}). The film is {cause}."
 
     def _missing(self, known: np.ndarray, usual: float) -> list[str]:

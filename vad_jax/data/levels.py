@@ -47,11 +47,11 @@ def in_bytes(values: np.ndarray, levels: Levels | None) -> np.ndarray:
     return np.round(np.clip(share, 0, 1) * 255).astype(np.uint8)
 
 
-def given_levels(given: str | Sequence[float | str] | None, key: str) -> Levels | None:
+def given_levels(given: str | Sequence[float | str] | None, option: str) -> Levels | None:
     """A range as a person writes it, `LOW,HIGH` or two numbers; None or nothing for none.
 
     Raises:
-      ConfigError: anything else; it names the key.
+      ConfigError: anything else; it names the option.
     """
     if not given:
         return None
@@ -59,7 +59,7 @@ def given_levels(given: str | Sequence[float | str] | None, key: str) -> Levels 
     try:
         low, high = map(float, values)
     except ValueError:
-        raise ConfigError(f"{key} = {given!r}: give two numbers, LOW,HIGH, or none.") from None
+        raise ConfigError(f"{option} = {given!r}: give two numbers, LOW,HIGH, or none.") from None
     check_levels((low, high))
     return low, high
 

@@ -86,8 +86,8 @@ def _noting(dataset: Dataset, note: str | None) -> Dataset:
 
 
 def _with_rate(dataset: Dataset) -> Dataset:
-    """The frame rate of the test videos, where they are files that agree on one."""
-    rates = {frame_rate(s.file) if s.file else None for s in dataset.testing}
+    """The frame rate of the test videos, or of others, where they are files that agree on one."""
+    rates = {frame_rate(s.file) if s.file else None for s in dataset.testing or dataset.training}
     if len(rates) == 1:
         return replace(dataset, fps=rates.pop())
     if rates - {None}:

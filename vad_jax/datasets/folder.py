@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 from vad_jax.data.levels import Levels
 from vad_jax.data.source import Source, with_levels
@@ -84,7 +85,19 @@ def open_folder(name: str, root: Path, *, labels: str | Path | None = None) -> D
     )
 
 
-def sources(path: Path, *, levels: Levels | None = None) -> tuple[Source, ...]:
+class Found(NamedTuple):
+    """What lies at or below a path.
+
+    Attributes:
+      videos: in natural order.
+      unknown: files that are neither videos nor labels, as paths below it.
+    """
+
+    videos: tuple[Source, ...]
+    unknown: tuple[str, ...]
+
+
+def sources(path: Path, *, levels: Levels | None = None) -> Found:
     """What is to be scored: one video file, or every video and folder of images at or below a path.
 
     Raises:
@@ -94,18 +107,18 @@ def sources(path: Path, *, levels: Levels | None = None) -> tuple[Source, ...]:
         raise DataError(f"{path} is an address: give a file or a folder.")
     path = path.expanduser().resolve()  # `.` has a name, too
     if path.is_file():
-        return (Source(composed(path.stem), None, path, levels),)
+        return Found((Source(composed(path.stem), None, path, levels),), ())
     check_root(path)
-    walk = Walk(path, dangling=True)
+    walk = Walk(path, one_by_one=True)
     found = walk.videos(path, skip=frozenset())
     for note in walk.notes:
         log.warning("%s: %s", path, note)
     if not found:
         raise DataError(
             f"No video under {path}. Looked for folders of images ({' '.join(sorted(IMAGES))}) and "
-            f"video files ({' '.join(sorted(VIDEOS))})."
+            f"video files ({' '.join(sorted(VIDEOS))}); found {inside(path)}."
         )
-    return with_levels(found, levels)
+    return Found(with_levels(found, levels), tuple(walk.unknown))
 
 
 def _labels(places: tuple[Path, ...], testing: tuple[Source, ...]) -> Path | None:

@@ -5,7 +5,6 @@ Only names are looked at; nothing is decoded and nothing is written.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -23,7 +22,7 @@ from vad_jax.datasets.names import (
     renumbered,
     shown,
 )
-from vad_jax.spelling import composed, counted, natural
+from vad_jax.spelling import composed, counted, is_text, natural
 from vad_jax.types import DataError
 
 LABELS = frozenset({".m", ".mat", ".npy", ".csv", ".txt"})  # may lie beside videos
@@ -36,34 +35,37 @@ class Walk:
 
     Attributes:
       root: links that lead out of it are refused.
-      dangling: whether links to nowhere are passed: who reads the videos one by one names them.
+      one_by_one: whether links to nowhere and names that are no text are passed: who reads the
+        videos one by one names them.
       ignored: junk, texts for people and `_gt` folders so far.
       notes: what a user should see so far.
+      unknown: files so far that are neither videos nor labels, as paths below the root.
     """
 
     root: Path
-    dangling: bool = False
+    one_by_one: bool = False
     ignored: int = 0
     notes: list[str] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
 
     def entries(self, folder: Path) -> list[Path]:
         """The entries of a folder in natural order, junk and texts for people left out.
 
         Raises:
-          DataError: a link that leaves the root, leads nowhere or leads back; a name that is no
-            text.
+          DataError: a link that leaves the root or leads back; unless they are read one by one, one
+            that leads nowhere, or a name that is no text.
         """
         kept = []
         for entry in folder.iterdir():
             if is_junk(entry.name) or is_document(entry):
                 self.ignored += 1
                 continue
-            if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in entry.name):
+            if not (self.one_by_one or is_text(entry.name)):
                 raise DataError(
                     f"{str(entry)!a}: rename it, a name must be text (UTF-8) without control "
                     "characters."
                 )
-            check_link(entry, self.root, dangling=self.dangling)
+            check_link(entry, self.root, dangling=self.one_by_one)
             kept.append(entry)
         return sorted(kept, key=lambda entry: (natural(entry.name), entry.name))
 
@@ -119,7 +121,8 @@ class Walk:
                 yield Source(_named(entry.with_suffix(""), top), None, entry)
             elif not (folder == top and suffix in LABELS):
                 unknown.append(entry.name)
-        if unknown:
+        self.unknown += [(folder / name).relative_to(self.root).as_posix() for name in unknown]
+        if unknown and not self.one_by_one:
             self.notes.append(f"unknown in {self._short(folder)}: {shown(unknown)}")
         if empty and folder != top:
             self.notes.append(f"{self._short(folder)} is empty: no video")

@@ -88,7 +88,10 @@ def bootstrap(
       ConfigError: no such method, or a metric that leaves 0..1.
     """
     _check(method)
-    parts, kept = resampling.clusters(len(labels), groups), metrics.scored_frames(labels, scores)
+    parts, kept = (
+        resampling.clusters(len(labels), groups=groups),
+        metrics.scored_frames(labels, scores),
+    )
     values = resampling.figures_of(metric, *kept)(parts.resamples(replicates, seed))
     if method == "percentile":
         return _percentile(values[1 + len(parts.members) :], level)
@@ -121,7 +124,7 @@ def paired_bootstrap(
       DataError: as `bootstrap`, or a video of two lengths.
     """
     _check(method)
-    parts = resampling.clusters(len(labels), groups)
+    parts = resampling.clusters(len(labels), groups=groups)
     counts = parts.resamples(replicates, seed)
     kept = [metrics.scored_frames(labels, one) for one in common(scores_a, scores_b)]
     values = np.subtract(*(resampling.figures_of(metric, *one)(counts) for one in kept))
@@ -199,7 +202,7 @@ class _Known(NamedTuple):
 def _jackknife(values, unit, known, level, law_of):
     whole, drawn = float(values[0]), values[1 + len(known.counted) :]
     interval = _percentile(drawn, level)._replace(low=None, high=None)
-    if why := certainty.too_few(known.both, unit, known.called):
+    if why := certainty.too_few(known.both, unit, holding=known.called):
         return interval._replace(why=why)
     if np.isnan(whole):
         return interval._replace(why="no interval: the metric has no value")

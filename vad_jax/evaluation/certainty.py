@@ -23,7 +23,7 @@ FLIPS = 10_000  # choices of signs drawn where there are more
 NO_SPREAD = "no interval: the figure is the same whichever of them is left out"
 
 
-def too_few(number: int, unit: str, holding: str = "of both classes") -> str | None:
+def too_few(number: int, unit: str, *, holding: str = "of both classes") -> str | None:
     """Why nothing is said of certainty, or None where enough clusters hold what it rests on.
 
     >>> too_few(2, "videos")

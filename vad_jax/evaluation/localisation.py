@@ -99,7 +99,7 @@ def _pixel_interval(videos, groups, unit, replicates, draw):
     positive, negative = (np.array(each, np.float64) for each in zip(*pairs, strict=True))
     below = np.cumsum(negative, axis=1) - negative / 2
     wins = positive @ below.T
-    parts, holding = clusters(len(videos), groups), positive.sum(axis=1) > 0
+    parts, holding = clusters(len(videos), groups=groups), positive.sum(axis=1) > 0
     counts = parts.resamples(replicates, draw["seed"])
     values = weighted(counts, wins, positive.sum(axis=1), negative.sum(axis=1))
     return interval_of(values, parts, holding, called="with masks", level=draw["level"])
@@ -138,7 +138,7 @@ def _criteria(videos, groups, detections, replicates, draw) -> dict[str, Any]:
     if curve is None:
         return {name: {"value": None, "why": "the masks hold no region"} for name in NAMES[2:]}
     holding = np.isin(np.arange(len(videos)), [row[0] for row in truth])
-    parts = clusters(len(videos), groups)
+    parts = clusters(len(videos), groups=groups)
     values = region_draws(truth, found, lengths, parts.resamples(replicates, draw["seed"]))
     how = {"called": "with regions", "level": draw["level"]}
     figures = {

@@ -47,7 +47,7 @@ class Clusters(NamedTuple):
         return (self.members & videos).any(axis=1)
 
 
-def clusters(videos: int, groups: Sequence[Hashable] | None = None) -> Clusters:
+def clusters(videos: int, *, groups: Sequence[Hashable] | None = None) -> Clusters:
     """The clusters of V videos: `groups` names the one of each video; None, each is its own.
 
     Raises:

@@ -181,7 +181,7 @@ def _recall(found: Events, labels, scores, threshold, options, draw) -> dict[str
         events([truth], [values], threshold, **options)
         for truth, values in zip(labels, scores, strict=True)
     ]
-    parts = clusters(len(own), groups)
+    parts = clusters(len(own), groups=groups)
     counts = parts.resamples(replicates, seed)
     happened = np.array([video.events for video in own])
     number, recalled = counts @ happened, counts @ np.array([video.recalled for video in own])

@@ -26,6 +26,8 @@ from vad_jax.types import CheckpointError, Variables
 
 log = logging.getLogger(__name__)
 
+MANIFESTS = "*.sha256.json"  # of the steps of a stage
+
 
 class Checkpoints:
     """The checkpoints in `checkpoints/STAGE`, of which the newest `keep` stay."""
@@ -160,7 +162,7 @@ def _restored(folder: Path, args: ocp.args.Composite) -> tuple[Any, list[int]]:
 
 def _steps(folder: Path) -> list[int]:
     """The steps that were saved to their end, newest first."""
-    names = (path.name.removesuffix(".sha256.json") for path in folder.glob("*.sha256.json"))
+    names = (path.name.removesuffix(".sha256.json") for path in folder.glob(MANIFESTS))
     return sorted((int(name) for name in names if name.isdecimal()), reverse=True)
 
 

@@ -11,6 +11,7 @@ Letters: E episodes.
 from __future__ import annotations
 
 import functools
+import numbers
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
@@ -100,7 +101,8 @@ def adapt(
       losses and aux, an axis `steps` in front. Losses that are not finite are left as they are.
 
     Raises:
-      ValueError: a subset that matches nothing, step sizes at other paths or of other shapes.
+      ValueError: a subset that matches nothing, step sizes at other paths or of other shapes, or
+        steps that are no whole number.
 
     Example:
       >>> import jax.numpy as jnp
@@ -173,8 +175,8 @@ def meta_loss(
       The meta-loss, a scalar, and the `Losses` it is made of.
 
     Raises:
-      ValueError: as `adapt`, or other keys in `meta` or `episodes`, a mask that is not `[E]`, or a
-        chunk below 1.
+      ValueError: as `adapt`, or other keys in `meta` or `episodes`, arrays that have not the same
+        axis E in front, a mask that is not `[E]`, or a chunk below 1.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -193,6 +195,7 @@ def meta_loss(
     """
     _only("meta", meta, ("init", "step_size"))
     _only("episodes", episodes, ("support", "query"), optional=("mask",))
+    _check_axis({name: episodes[name] for name in ("support", "query")})
     if chunk is not None and chunk < 1:
         raise ValueError(f"chunk is None or at least 1, not {chunk}.")
     loss = _uniform(loss, has_aux=has_aux, state=state, carry_state=carry_state)
@@ -297,6 +300,8 @@ def _descend(
     loss, params, state, step_size, support, steps, subset, order, remat, unroll, optimizer
 ):
     """Parameters and state after the steps; losses `[steps]` and aux before each."""
+    if not isinstance(steps, numbers.Integral) or isinstance(steps, bool) or steps < 0:
+        raise ValueError(f"steps is a whole number, 0 or more, not {steps!r}.")
     if order not in (1, 2):
         raise ValueError(f"order is 1 or 2, not {order!r}.")
     chosen = jax.tree.map(jnp.asarray, subsets.chosen(params, subset))
@@ -334,6 +339,19 @@ def _only(what, given, keys, *, optional=()):
             f"{what} has the keys {sorted(given)}; expected {list(keys)}"
             f"{f', and may have {list(optional)}' if optional else ''}."
         )
+
+
+def _check_axis(episodes):
+    """Raises ValueError unless all arrays have the same number of episodes in front."""
+    shapes = {path: jnp.shape(leaf) for path, leaf in subsets.named(episodes)}
+    if len({shape[:1] for shape in shapes.values()}) == 1 and all(shapes.values()):
+        return
+    said = ", ".join(f"{path} {list(shape)}" for path, shape in list(shapes.items())[:4])
+    raise ValueError(
+        "Every array of episodes has their axis E in front, the same number in all; here are "
+        f"{said}{' …' if len(shapes) > 4 else ''}. A single episode gets it by "
+        "jax.tree.map(lambda x: x[None], batch), several by jnp.stack."
+    )
 
 
 def _weighted_mean(values, weights):

@@ -18,11 +18,10 @@ def cosine_by_epoch(learning_rate: float, *, steps_per_epoch: int, steps: int) -
     In epoch e of E: `rate (1 + cos(pi e / E)) / 2`, as PyTorch's CosineAnnealingLR stepped once an
     epoch with `T_max` = E.
     """
-    epochs = max(1, -(-steps // steps_per_epoch))
+    epochs = jnp.maximum(1, -(-steps // steps_per_epoch))
 
     def rate(step):
-        epoch = jnp.minimum(step // steps_per_epoch, epochs)
-        return learning_rate * (1 + jnp.cos(jnp.pi * epoch / epochs)) / 2
+        return _half_cosine(learning_rate, step // steps_per_epoch, epochs)
 
     return rate
 
@@ -30,7 +29,15 @@ def cosine_by_epoch(learning_rate: float, *, steps_per_epoch: int, steps: int) -
 def cosine_by_step(learning_rate: float, *, steps_per_epoch: int, steps: int) -> optax.Schedule:
     """Half a cosine from the rate to zero over all steps, however many epochs they make."""
     del steps_per_epoch
-    return optax.cosine_decay_schedule(learning_rate, steps)
+    return lambda step: _half_cosine(learning_rate, step, steps)
+
+
+def _half_cosine(learning_rate, at, length):
+    # Grouped as XLA groups it where the length is a constant: with a length that is data the rates
+    # are the same to the bit.
+    length = jnp.asarray(length)  # a Python number would be divided in float64
+    angle = jnp.minimum(at, length) * (jnp.pi * (1.0 / length))
+    return learning_rate * (1 + jnp.cos(angle)) / 2
 
 
 _MOVING = {"cosine": cosine_by_epoch, "cosine_by_step": cosine_by_step}
@@ -46,7 +53,8 @@ def adam(
 ) -> optax.GradientTransformation:
     """Adam (0.9, 0.999, epsilon 1e-8, no decay) whose state names the present learning rate.
 
-    The schedule `cosine` moves once an epoch: over a single epoch it is constant.
+    The schedule `cosine` moves once an epoch: over a single epoch it is constant. The lengths may
+    be traced: a program that gets them as data is one for all numbers of epochs.
     """
     rate = learning_rate
     if schedule != "constant":

@@ -12,15 +12,15 @@ from typing import Any
 import jax
 import numpy as np
 import optax
-from tqdm import tqdm
 
-from vad_jax import runtime
+from vad_jax import messages, runtime
 from vad_jax.data import rows
 from vad_jax.data.backends import open_feed
 from vad_jax.data.footage import Footage
 from vad_jax.learning import mesh as meshes
 from vad_jax.learning import optim, recorder, statistics
 from vad_jax.learning.checkpoint import Checkpoints, check_origin
+from vad_jax.spelling import counted
 from vad_jax.types import (
     CheckpointError,
     ConfigError,
@@ -93,6 +93,7 @@ class StageRun:
         epochs = self.settings.epochs
         self.steps = self.settings.steps if epochs is None else epochs * self.steps_per_epoch
         self.epochs = math.ceil(self.steps / self.steps_per_epoch)
+        self.length = {"steps_per_epoch": self.steps_per_epoch, "steps": self.steps}
 
     def epoch_batches(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """The rows of an epoch `[N, B, R]` and their mask `[N, B]`."""
@@ -104,14 +105,35 @@ class StageRun:
             epoch=epoch,
         )
 
-    def _transform(self, variables):
-        optimizer = self.stage.optimizer(steps_per_epoch=self.steps_per_epoch, steps=self.steps)
-        return optim.only(optimizer, self.stage.trainable, variables["params"])
+    def _transform(self, params, length):
+        """The optimiser for a length, which is data (traced) or, where it is empty, the run's."""
+        optimizer = self.stage.optimizer(**self.length | length)
+        return optim.only(optimizer, self.stage.trainable, params)
+
+    def _slots(self, params, length):
+        return jax.jit(lambda p, length: self._transform(p, length).init(p))(params, length)
+
+    def _as_data(self, params) -> dict[str, np.int32]:
+        """The length as data, so that another number of epochs needs no other program.
+
+        Empty where the optimiser decides something in Python by it, and is made for one length.
+        """
+
+        def takes(params, length):
+            transform = self._transform(params, length)
+            return transform.update(params, transform.init(params), params)
+
+        length = {name: np.int32(number) for name, number in self.length.items()}
+        try:
+            jax.eval_shape(takes, params, length)
+        except jax.errors.JAXTypeError:
+            return {}
+        return length
 
     def adopt(self, variables: Variables) -> Variables:
         """Saves variables in the stage's layout as if they had been trained here."""
         variables = self._measured(variables)
-        slots = jax.jit(self._transform(variables).init)(variables["params"])
+        slots = self._slots(variables["params"], self._as_data(variables["params"]))
         if found := self.checkpoints.latest(variables, slots):  # of a command that was interrupted
             if jax.tree.all(jax.tree.map(np.array_equal, found[0], variables)):
                 return variables
@@ -129,8 +151,8 @@ class StageRun:
                 f"Stage {self.stage.name} measures, but there is no place for what it finds: "
                 '`init` has `state["measured"]`, name → `mean` and `std`, and `begin` keeps it.'
             )
-        transform = self._transform(variables)
-        slots = jax.jit(transform.init)(variables["params"])
+        length = self._as_data(variables["params"])
+        slots = self._slots(variables["params"], length)
         found = self.checkpoints.latest(variables, slots)
         done, unlogged = 0, []
         if found:
@@ -138,20 +160,21 @@ class StageRun:
             check_origin(self.checkpoints.folder, position, self.digest)
             done, unlogged = position["step"], position["unlogged"]
         if done >= self.steps:
-            log.info("Stage %s is complete: %d steps.", self.stage.name, done)
+            log.info("Stage %s is complete: %s.", self.stage.name, counted(done, "step"))
             return variables
         if done:
             log.info("Stage %s goes on after step %d.", self.stage.name, done)
         self.files.forget_results()  # of fewer steps than come now
         self.log = recorder.Recorder(self.files.log, self.stage.name, done)
-        return self._epochs(transform, variables, slots, done, unlogged)
+        return self._epochs(length, variables, slots, done, unlogged)
 
-    def _step(self, transform, feed):
-        pure = train_step(self.stage, transform)
+    def _step(self, feed):
+        """The step; all that runs of one method and size differ in is handed in, not compiled."""
 
         @functools.partial(jax.jit, donate_argnums=(0, 1))
-        def step(variables, slots, store, item, number):
-            key = jax.random.fold_in(self.key, number)
+        def step(variables, slots, store, item, key, length, number):
+            key = jax.random.fold_in(key, number)
+            pure = train_step(self.stage, self._transform(variables["params"], length))
             variables, slots, metrics = pure(variables, slots, feed.gather(store, item), key)
             more = {
                 "learning_rate": optim.learning_rate(slots),
@@ -161,51 +184,54 @@ class StageRun:
 
         return runtime.told(step, f"the training step of stage {self.stage.name}")
 
-    def _epochs(self, transform, variables, slots, done, unlogged):
+    def _epochs(self, length, variables, slots, done, unlogged):
         feed = open_feed(self.config.data.backend, self.footage, self.stage.inputs)
         store = meshes.copy(self.mesh, feed.store)
         # By way of the host: steps take over what they are given, and `begin` may have put one
         # array in two places, or hand on the caller's own.
         variables, slots = meshes.copy(self.mesh, jax.device_get((variables, slots)))
-        step, validate = self._step(transform, feed), self._validation()
+        step, validate = self._step(feed), self._validation()
+        same = self.key, length  # for every step
         log.info(
-            "Stage %s: %d steps in %d epochs on %d device(s).",
-            self.stage.name, self.steps, self.epochs, self.mesh.size,
+            "Stage %s: %s in %s on %s.",
+            self.stage.name, counted(self.steps, "step"), counted(self.epochs, "epoch"),
+            counted(self.mesh.size, "device"),
         )  # fmt: skip
-        bar = tqdm(total=self.steps, initial=done, desc=self.stage.name, unit="step", disable=None)
-        for epoch in range(done // self.steps_per_epoch, self.epochs):
-            begin = epoch * self.steps_per_epoch
-            end = min(begin + self.steps_per_epoch, self.steps)
-            coming = (part[done - begin : end - begin] for part in self.epoch_batches(epoch))
-            waiting, before, since = [*unlogged], len(unlogged), time.perf_counter()
-            for item in feed.items(*coming):
-                item = meshes.split(self.mesh, item)
-                variables, slots, metrics = step(variables, slots, store, item, np.uint32(done))
-                waiting.append(metrics)
-                done += 1
-                bar.update()
-                if done % self.config.log_steps == 0 or done == end:
-                    line = self._means(waiting, done)
-                    seconds = time.perf_counter() - since
-                    clips = (len(waiting) - before) * self.settings.batch_size
-                    self.log.write(done, epoch, "train", line, clips=clips, seconds=seconds)
-                    bar.set_postfix_str(f"loss {line['loss']:.5f}")
-                    waiting, before, since = [], 0, time.perf_counter()
-                if done < end and self.stop():
-                    if waiting:
-                        self._means(waiting, done)  # only what is finite is saved
-                    self._save(variables, slots, done, epoch, waiting)
+        how = {"total": self.steps, "initial": done, "desc": self.stage.name, "unit": "step"}
+        with messages.progress(**how) as bar:
+            for epoch in range(done // self.steps_per_epoch, self.epochs):
+                begin = epoch * self.steps_per_epoch
+                end = min(begin + self.steps_per_epoch, self.steps)
+                coming = (part[done - begin : end - begin] for part in self.epoch_batches(epoch))
+                waiting, before, since = [*unlogged], len(unlogged), time.perf_counter()
+                for item in feed.items(*coming):
+                    item = meshes.split(self.mesh, item)
+                    number = np.uint32(done)
+                    variables, slots, metrics = step(variables, slots, store, item, *same, number)
+                    waiting.append(metrics)
+                    done += 1
+                    bar.update()
+                    if done % self.config.log_steps == 0 or done == end:
+                        line = self._means(waiting, done)
+                        seconds = time.perf_counter() - since
+                        clips = (len(waiting) - before) * self.settings.batch_size
+                        self.log.write(done, epoch, "train", line, clips=clips, seconds=seconds)
+                        bar.set_postfix_str(f"loss {line['loss']:.5f}")
+                        waiting, before, since = [], 0, time.perf_counter()
+                    if done < end and self.stop():
+                        if waiting:
+                            self._means(waiting, done)  # only what is finite is saved
+                        self._save(variables, slots, done, epoch, waiting)
+                        self._stopped(done)
+                unlogged = []
+                self._say(epoch, line, done, validate, variables)
+                stop = self.stop() and done < self.steps
+                if done == self.steps:
+                    variables = self._measured(variables)
+                if stop or (epoch + 1) % self.config.checkpoint.epochs == 0 or done == self.steps:
+                    self._save(variables, slots, done, epoch, [])
+                if stop:
                     self._stopped(done)
-            unlogged = []
-            self._say(epoch, line, done, validate, variables)
-            stop = self.stop() and done < self.steps
-            if done == self.steps:
-                variables = self._measured(variables)
-            if stop or (epoch + 1) % self.config.checkpoint.epochs == 0 or done == self.steps:
-                self._save(variables, slots, done, epoch, [])
-            if stop:
-                self._stopped(done)
-        bar.close()
         return jax.device_get(variables)
 
     def _say(self, epoch, line, done, validate, variables):
@@ -310,7 +336,7 @@ def check_rows(spec: InputSpec, training: Footage, validation: Footage, who: str
     need = kind.need(spec)
     short, bare = (
         [
-            f"{video.name} ({len(video)} frames)"
+            f"{video.name} ({counted(len(video), 'frame')})"
             for i, video in enumerate(footage.videos)
             if not kind.fits(spec, footage, i)
         ]
@@ -328,8 +354,8 @@ def check_rows(spec: InputSpec, training: Footage, validation: Footage, who: str
         )
     if short:
         log.warning(
-            "%s: %d training videos are left out, each needs %s: %s",
-            who.capitalize(), len(short), need, ", ".join(short),
+            "%s: left out, as each needs %s: %s, %s",
+            who.capitalize(), need, counted(len(short), "training video"), ", ".join(short),
         )  # fmt: skip
 
 

@@ -141,7 +141,7 @@ def adapt(
 
 def _rate(source: str | Path) -> float | None:
     """Frames a second of the films of a scene, where they agree."""
-    rates = {video.file and frame_rate(video.file) for video in sources(Path(source))}
+    rates = {video.file and frame_rate(video.file) for video in sources(Path(source)).videos}
     return rates.pop() if len(rates) == 1 else None
 
 
@@ -154,7 +154,7 @@ def _footage(source: Path, detector: Detector) -> list[Frames]:
                 f"footage of one scene. Name it, a video under {source / training} say."
             )
     settings = detector.config.data
-    found = sources(source, levels=splits.levels_of(settings))
+    found, _ = sources(source, levels=splits.levels_of(settings))
     return splits.decoded(found, settings, detector.method.inputs)
 
 

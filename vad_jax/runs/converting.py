@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 
 from vad_jax import config as configs
-from vad_jax import create
+from vad_jax import create, messages, runtime
 from vad_jax.data.footage import Footage
 from vad_jax.interop import tensors as tensor_files
 from vad_jax.interop import torch as names
@@ -45,6 +45,8 @@ def convert(
     Raises:
       VadError: bad config or data, tensors that do not fit, a workdir of another run.
     """
+    messages.speak()
+    runtime.compilation_cache()
     config, files = configs.complete(config), Workdir(Path(workdir))
     items = None if memory is None else tensor_files.read_memory(memory)
     sizes = None if step_size is None else tensor_files.read(step_size)
@@ -55,7 +57,7 @@ def convert(
             f"No stage of stage_names={config.stage_names} learns step sizes: name one that does, "
             "or leave --step_size out."
         )
-    _, training, validation = footage(config, method)
+    dataset, training, validation = footage(config, method)
     with locked(files.folder):
         digest = workdirs.claim(files, config, training, validation)
         given = loop.adopt(
@@ -67,7 +69,7 @@ def convert(
             digest=digest,
             given=variables,
         )
-        normal.finish(method, given, training, validation, files)
+        normal.finish(method, given, training, validation, files, fps=dataset.fps)
     log.info("%s holds the run: vad_jax.evaluate and vad_jax.score take it.", workdir)
 
 

@@ -10,10 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from tqdm import tqdm
-
-from vad_jax import evaluation, pictures
+from vad_jax import evaluation, messages, pictures
 from vad_jax.data.frames import Frames, identity
 from vad_jax.datasets import Dataset
 from vad_jax.detector import Detector
@@ -76,7 +73,7 @@ def _evaluate(detector: Detector, files: Workdir, given: dict[str, Any]) -> dict
     truth = tests.labels(videos)
     with tempfile.TemporaryDirectory(prefix="vad_jax-maps-") as folder:
         maps = Maps(Path(folder), spec) if tests.dataset.masks else None
-        with tqdm(total=sum(map(len, videos)), desc="scoring", unit="frame", disable=None) as bar:
+        with messages.progress(total=sum(map(len, videos)), desc="scoring", unit="frame") as bar:
             rows = list(
                 score_videos(
                     detector.method, detector.variables, videos, each=maps, progress=bar.update
@@ -142,16 +139,13 @@ def _normal_scores(detector: Detector, files: Workdir) -> evaluation.Normal | No
     None for a run of a version that kept none; its training command, given again, makes them
     without training anew.
     """
-    found = normal.read_rows(files, detector.method.inputs)
+    found = normal.scores(detector, files)
     if found is None:
         log.warning(
             "%s keeps no scores of normal videos, so no threshold is calibrated: give its "
             "training command again, they are made without training anew.", files,
         )  # fmt: skip
-        return None
-    videos, source = found
-    scores: list[np.ndarray] = [detector.fused(video, smoothed=False) for video in videos]
-    return evaluation.Normal(scores, source)
+    return found
 
 
 def _left_out(

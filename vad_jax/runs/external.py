@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from vad_jax import evaluation
+from vad_jax import evaluation, messages
 from vad_jax.datasets import Dataset, open_dataset
 from vad_jax.datasets.folder import shown
 from vad_jax.runs.describing import command_line
@@ -52,6 +52,7 @@ def evaluate_scores(
     Raises:
       VadError: scores, labels or videos that cannot be read or do not fit each other.
     """
+    messages.speak()
     began, files = time.perf_counter(), Workdir(Path(output))
     dataset = None if root is None else open_dataset(data, root, labels=labels, fps=fps)
     names = None if dataset is None else [source.name for source in dataset.testing]

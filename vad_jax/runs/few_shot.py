@@ -5,6 +5,7 @@ Letters: V videos, K shots.
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,23 +13,21 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
-from vad_jax import atomic, evaluation
+from vad_jax import atomic, evaluation, messages
 from vad_jax.data.frames import Frames
 from vad_jax.data.supports import Shots, choose
 from vad_jax.detector import Detector
 from vad_jax.evaluation import Scored
 from vad_jax.evaluation.score_files import PROTOCOLS, VARIANTS, plain
 from vad_jax.learning.adaptation import TOGETHER, adapted, support_batch
-from vad_jax.runs.adapting import check_rate
+from vad_jax.learning.step_search import Plan, check_rate, check_steps, plan
 from vad_jax.runs.describing import environment
 from vad_jax.runs.loading import load
 from vad_jax.runs.locking import locked
 from vad_jax.runs.testset import open_testset
 from vad_jax.runs.workdir import Workdir
 from vad_jax.scoring import score_videos
-from vad_jax.spelling import counted
 from vad_jax.types import ConfigError, DataError, Variables, VideoScores
 
 log = logging.getLogger(__name__)
@@ -66,6 +65,7 @@ def evaluate_shots(
     """
     if not shots or min(shots) < 0 or max(shots) < 1 or len(set(shots)) < len(shots):
         raise ConfigError(f"--shots={','.join(map(str, shots))}: different numbers, one above 0.")
+    check_steps(steps)
     check_rate(learning_rate)
     found, results = {}, {}
     tag = "_".join(filter(None, (data, support)))
@@ -80,33 +80,31 @@ def evaluate_shots(
         tests = open_testset(detector.config, root=root, labels=labels)
         videos = tests.videos(detector)
         truth = tests.labels(videos)
-        taken = detector.config.adapt.steps if steps is None else steps
-        rate = f"at the rate {learning_rate:g}" if learning_rate else None
         log.info(
-            "%s: %s a video, %s, on its %s windows; each K compiles first, up to a minute "
-            "or two.", name, counted(taken, "step"),
-            rate or detector.method.rule(detector.variables),
+            "%s: adapts to each video on its %s windows; each K compiles first, up to a minute "
+            "or two.", name,
             "first" if support == "first" else "first normal",
         )  # fmt: skip
         total = sum(map(len, videos)) * len(shots)
-        with tqdm(total=total, desc=f"{name}, K-shot", unit="frame", disable=None) as bar:
+        with messages.progress(total=total, desc=f"{name}, K-shot", unit="frame") as bar:
             own = few_shot(
                 detector,
                 videos,
                 truth.values,
                 shots,
                 support=support,
-                steps=taken,
+                steps=steps,
                 learning_rate=learning_rate,
                 scenes=tests.dataset.scenes,
                 progress=bar.update,
             )
         results[name] = {
             "shots": evaluation.few_shot_figures(own.scored, scenes=own.scenes),
-            "losses": {str(k): v.tolist() for k, v in own.losses.items()},
+            "losses": {str(k): [v.tolist() for v in rows] for k, rows in own.losses.items()},
+            "plans": {str(k): [p._asdict() for p in rows] for k, rows in own.plans.items()},
             "options": {
                 "support": support,
-                "steps": taken,
+                "steps": steps,
                 "learning_rate": learning_rate,
                 "data": tests.dataset.name,
                 "seed": detector.config.seed,
@@ -142,13 +140,15 @@ class FewShot(NamedTuple):
 
     Attributes:
       scored: K → all videos; frames that some K adapts on, or whose window does, have no score.
-      losses: K → `[V, steps]`, on the support before each step.
+      losses: K → of each video `[steps]`, on the support before each step.
+      plans: K → of each video how it was adapted to, its steps and their rate; none for K = 0.
       left_out: a line for each video that has too few windows.
       scenes: of each video, `[V]`, if several show one; intervals are over scenes then.
     """
 
     scored: dict[int, Scored]
-    losses: dict[int, np.ndarray]
+    losses: dict[int, list[np.ndarray]]
+    plans: dict[int, list[Plan]]
     left_out: list[str]
     scenes: tuple[str, ...] | None = None
 
@@ -160,7 +160,7 @@ def few_shot(
     shots: Sequence[int],
     *,
     support: Literal["first", "normal"] = "first",
-    steps: int,
+    steps: int | None = None,
     learning_rate: float | None = None,
     scenes: Mapping[str, str] | None = None,
     progress: Callable[[int], Any] = lambda frames: None,
@@ -177,7 +177,7 @@ def few_shot(
       shots: numbers of windows, 0 for no adaptation.
       support: a video's `first` windows, whatever they show, or its first windows of `normal`
         frames: an oracle, as the truth is looked at.
-      steps: of gradient.
+      steps: of gradient; None leaves them to `step_search.plan`, for each video its own.
       learning_rate: of plain gradient steps instead of the method's own rule.
       scenes: name → scene, where several videos show one (`Dataset.scenes`).
       progress: called with the frames of each video that is scored.
@@ -188,20 +188,20 @@ def few_shot(
     method, most = detector.method, max(shots)
     how = {"steps": steps, "learning_rate": learning_rate}
     kept, left_out = _chosen(method.inputs, videos, labels, most, support)
-    scored, losses = {}, {}
+    scored, losses, plans = {}, {}, {}
     for number in shots:
-        windows, found = [], []
-        for video, own, variables, loss in _ready(detector, kept, number, how):
+        windows, losses[number], plans[number] = [], [], []
+        for video, own, variables, loss, taken in _ready(detector, kept, number, how):
             (whole,) = score_videos(method, variables, [video], anew=True)
             windows.append(_only(whole, own.query))
-            found.append(loss)
+            losses[number].append(loss)
+            plans[number] += [taken] if taken else []
             progress(len(video))
         scored[number] = _fused(detector, windows, labels)
-        losses[number] = np.array(found)
     own_scenes = tuple(scenes[video.name] for video, _ in kept) if scenes else None
     if own_scenes and len(set(own_scenes)) == 1:
         own_scenes = None  # one scene drawn again and again is no spread: its videos are drawn
-    return FewShot(scored, losses, left_out, own_scenes)
+    return FewShot(scored, losses, plans, left_out, own_scenes)
 
 
 def _chosen(spec, videos, labels, most, support):
@@ -227,11 +227,11 @@ def _chosen(spec, videos, labels, most, support):
 
 def _ready(
     detector: Detector, kept: Sequence[tuple[Frames, Shots]], number: int, how: dict[str, Any]
-) -> Iterator[tuple[Frames, Shots, Variables, np.ndarray]]:
-    """Each video with the variables that score it."""
+) -> Iterator[tuple[Frames, Shots, Variables, np.ndarray, Plan | None]]:
+    """Each video with the variables that score it, the losses on the way and how it was."""
     if not number:
         for video, own in kept:
-            yield video, own, detector.variables, np.zeros(0)
+            yield video, own, detector.variables, np.zeros(0), None
         return
     method, variables = detector.method, detector.variables
     for begin in range(0, len(kept), TOGETHER):  # few supports at a time in memory
@@ -239,9 +239,19 @@ def _ready(
         supports = [
             support_batch(method.inputs, video, own.support[:number]) for video, own in some
         ]
-        moved = adapted(method, variables, supports, **how)
-        for (video, own), (own_variables, losses) in zip(some, moved, strict=True):
-            yield video, own, own_variables, losses
+        plans = [plan(method, variables, each, detector.config, **how) for each in supports]
+        moved = _adapted(method, variables, supports, plans)
+        for (video, own), (own_variables, losses), taken in zip(some, moved, plans, strict=True):
+            yield video, own, own_variables, losses, taken
+
+
+def _adapted(method, variables, supports, plans):
+    """As `adaptation.adapted`, each support by its plan; neighbours of one plan go together."""
+    ways = [(one.steps, one.learning_rate) for one in plans]
+    pairs = zip(ways, supports, strict=True)
+    for (steps, rate), together in itertools.groupby(pairs, key=lambda pair: pair[0]):
+        some = [support for _, support in together]
+        yield from adapted(method, variables, some, steps=steps, learning_rate=rate)
 
 
 def _only(windows: VideoScores, first: np.ndarray) -> VideoScores:

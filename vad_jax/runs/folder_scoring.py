@@ -11,7 +11,6 @@ import hashlib
 import json
 import logging
 import os
-import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,7 +34,7 @@ from vad_jax.runs.locking import locked
 from vad_jax.runs.manifest import EVENTS, FILM, TABLE, Manifest, content_of, place
 from vad_jax.runs.workdir import Workdir
 from vad_jax.scoring import score_videos
-from vad_jax.spelling import counted
+from vad_jax.spelling import counted, is_text
 from vad_jax.types import ConfigError, DataError, InputSpec
 
 log = logging.getLogger(__name__)
@@ -84,7 +83,8 @@ def score(
 
     Returns:
       `videos`, `frames` and `scored` frames of what was scored now, `skipped` (done before),
-      `left_out`: a line for each video that has a fault, or frames without a score because of one;
+      `left_out`: a line for each video that has a fault, or frames without a score because of one,
+      and for each file that is no video;
       `threshold` (or None), `threshold_says`, `alarms` in all, `outside`: videos of which every
       score is above every one of normal footage.
 
@@ -94,11 +94,12 @@ def score(
     """
     given, output = given_threshold(threshold), Path(output).expanduser().resolve()
     detector = load(workdir)
-    found = sources(Path(source), levels=splits.levels_of(detector.config.data))
+    found, unknown = sources(Path(source), levels=splits.levels_of(detector.config.data))
     _refuse_source(Path(source).expanduser().resolve(), output)
     level = threshold_of_run(given, detector, Workdir(Path(workdir)), fps=fps)
     options, untimed = Options(overlay, level, fps), []
     figures = {"videos": 0, "frames": 0, "scored": 0, "skipped": 0, "left_out": []}
+    figures["left_out"] += [f"{ascii(name)[1:-1]}: no video that is known" for name in unknown]
     figures |= {"threshold": level.value, "threshold_says": level.says, "alarms": 0, "outside": []}
     with locked(output, "--output"):
         manifest = Manifest(output, _scorer(detector))
@@ -159,7 +160,7 @@ def _named(names: Sequence[str]) -> str:
 
 def _check_name(video: Source) -> None:
     """Raises DataError for a name of which no file can be made."""
-    if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in video.name):
+    if not is_text(video.name):
         raise DataError(
             f"{str(place(video))!a}: rename it, a name must be text (UTF-8) without control "
             "characters."

@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-from vad_jax import create
+from vad_jax import create, messages, runtime
 from vad_jax.detector import Detector
 from vad_jax.evaluation import check, mentioned
 from vad_jax.learning import checkpoint
@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 def load(folder: str | Path) -> Detector:
     """The detector of a finished run.
 
+    What it compiles is kept for later processes (`runtime.compilation_cache`), and the messages of
+    the house are heard where the program has no logging of its own (`messages.speak`).
+
     Args:
       folder: the workdir that training wrote; copied from another machine will do.
 
@@ -29,6 +32,8 @@ def load(folder: str | Path) -> Detector:
       CheckpointError: there is no run, no readable checkpoint, the run is not finished, or a newer
         version wrote it.
     """
+    messages.speak()
+    runtime.compilation_cache()
     files = Workdir(Path(folder))
     config, data = workdir.read(files)
     method = create(config)

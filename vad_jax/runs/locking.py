@@ -30,7 +30,8 @@ def locked(folder: Path, flag: str = "--workdir") -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # A stranger's workdir may hold a link here, to a file that is not ours to write.
-        options = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+        options = os.O_RDWR | os.O_CREAT
+        options |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # not on Windows
         file = os.fdopen(os.open(folder / LOCK, options, 0o644), "r+")
     except OSError as error:
         raise CheckpointError(
@@ -43,8 +44,11 @@ def locked(folder: Path, flag: str = "--workdir") -> Iterator[None]:
 
 
 def _lock(file, folder: Path, flag: str) -> None:
-    import fcntl
-
+    try:
+        import fcntl
+    except ModuleNotFoundError:
+        log.warning("%s cannot be locked on this system: start nothing else in it.", folder)
+        return
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

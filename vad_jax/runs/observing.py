@@ -7,9 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
-from vad_jax import evaluation
+from vad_jax import evaluation, messages
 from vad_jax.data.frames import Frames
 from vad_jax.data.grey import grey_frames
 from vad_jax.data.source import Source
@@ -77,7 +76,7 @@ def _sums(dataset: Dataset) -> Iterator[dict[str, np.ndarray]]:
 
 
 def _shown(sources: Sequence[Source], what: str) -> Iterable[Source]:
-    return tqdm(sources, desc=what, unit="video", disable=None, leave=False)
+    return messages.progress(sources, desc=what, unit="video", leave=False)
 
 
 def _watched(observer: Any, source: Source) -> dict[str, np.ndarray]:

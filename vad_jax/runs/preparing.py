@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 from absl import logging as absl_logging
 
+from vad_jax import messages
 from vad_jax.data.levels import Levels, given_levels
 from vad_jax.datasets.raw.avenue import frame_labels_of
 from vad_jax.runs import examining
@@ -61,6 +62,7 @@ def prepare(
       ConfigError: neither a place to build at nor a mere check is asked for, or both; or no place.
       DataError: as `examining.check` and `build`.
     """
+    messages.speak()
     if check == bool(out):
         raise ConfigError(
             "Say where the set is to be built, --out=FOLDER, or give --check, which builds nothing."

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator
+
+from vad_jax import messages
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -24,7 +25,7 @@ def until_signal() -> Iterator[Callable[[], bool]]:
         if asked:
             raise KeyboardInterrupt
         asked.append(number)
-        print("Stopping as soon as all is saved; again: at once.", file=sys.stderr, flush=True)
+        messages.say("Stopping as soon as all is saved; again: at once.")
 
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False

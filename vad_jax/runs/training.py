@@ -9,7 +9,7 @@ from typing import Any
 import jax
 
 from vad_jax import config as configs
-from vad_jax import create
+from vad_jax import create, messages, runtime
 from vad_jax.data.footage import Footage
 from vad_jax.data.frames import Frames
 from vad_jax.datasets import Dataset, splits
@@ -39,6 +39,8 @@ def train(config, workdir: str | Path) -> dict[str, Any] | None:
       VadError: bad config or data, a workdir of another run, a loss that is not finite.
       Stopped: Ctrl-C or SIGTERM; the last step is saved.
     """
+    messages.speak()
+    runtime.compilation_cache()
     config, files = configs.complete(config), Workdir(Path(workdir))
     method = create(config)
     dataset, training, validation = footage(config, method)
@@ -55,7 +57,7 @@ def train(config, workdir: str | Path) -> dict[str, Any] | None:
             init=init,
             stop=stop,
         )
-        normal.finish(method, variables, training, validation, files)
+        normal.finish(method, variables, training, validation, files, fps=dataset.fps)
     if not config.evaluate_at_end:
         return None
     if stop():

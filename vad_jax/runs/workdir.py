@@ -20,6 +20,7 @@ from vad_jax.evaluation.score_files import (
     REPORT_FILE,
     SCORES_FILE,
 )
+from vad_jax.learning.checkpoint import MANIFESTS
 from vad_jax.runs.describing import environment
 from vad_jax.types import CheckpointError
 
@@ -71,6 +72,12 @@ class Workdir:
         """Its scores for one number of shots."""
         return self.folder / f"shots_{tag}_{shots}.npz"
 
+    def begun(self) -> bool:
+        """Whether it holds something of a run: a checkpoint, or what was made of one."""
+        saved = self.checkpoints("*").relative_to(self.folder) / MANIFESTS
+        made = (self.normal, self.scores, self.metrics)
+        return any(self.folder.glob(str(saved))) or any(file.exists() for file in made)
+
     def forget_results(self) -> None:
         """Removes what was made of a run's variables, which are no more."""
         made = (self.normal, self.normal_windows, self.scores, self.controls, self.metrics)
@@ -84,6 +91,8 @@ def claim(
 ) -> str:
     """Makes the workdir of a run, or checks that it already is this run's; returns its digest.
 
+    Its first checkpoint makes a workdir a run's: a start that came to none binds nobody.
+
     Raises:
       CheckpointError: it holds a run of another config or other data; the differences are named. Or
         what an adaptation that was interrupted left.
@@ -94,7 +103,11 @@ def claim(
         "validation": {video.name: len(video) for video in validation},
     }
     if workdir.config.exists():
-        _same_run(workdir, config, data)
+        stored, seen = read(workdir)
+        if workdir.begun():
+            _same_run(workdir, config, data, stored, seen)
+        else:
+            workdir.log.unlink(missing_ok=True)
     elif _half_adapted(workdir):  # its checkpoint would pass for one of this run
         raise CheckpointError(
             f"{workdir} holds an adaptation that was interrupted: give that command again, or "
@@ -186,8 +199,9 @@ def read(workdir: Workdir) -> tuple[Any, dict[str, Any]]:
     return config, {key: value for key, value in data.items() if key != "version"}
 
 
-def _same_run(workdir: Workdir, config, data: dict[str, Any]) -> None:
-    stored, seen = read(workdir)
+def _same_run(
+    workdir: Workdir, config, data: dict[str, Any], stored: Any, seen: dict[str, Any]
+) -> None:
     if "adapted" in seen:
         raise CheckpointError(
             f"{workdir} was adapted from {seen['adapted'].get('from')} and holds no training to go "

@@ -287,8 +287,11 @@ def _told(
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Keeps a second build out of a staging folder."""
-    import fcntl
-
+    try:
+        import fcntl
+    except ModuleNotFoundError:  # no such locks on this system
+        yield
+        return
     with (folder / "lock").open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
