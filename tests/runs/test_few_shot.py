@@ -73,8 +73,17 @@ def test_shots_change_scores_and_each_video_begins_anew(detector, test_videos, f
         assert not np.array_equal(own[2], base[2], equal_nan=True)
         expected = alone.scored[number].scores["online_raw"][0]
         np.testing.assert_allclose(own[2], expected, rtol=1e-4, atol=1e-4)
-    assert found.losses[3].shape == (len(videos), 2)
-    assert (found.losses[3][:, 1] < found.losses[3][:, 0]).all()
+    losses = np.array(found.losses[3])
+    assert losses.shape == (len(videos), 2)
+    assert (losses[:, 1] < losses[:, 0]).all()
+
+
+def test_steps_that_nobody_says_are_found_for_each_video(detector, test_videos):
+    own = few_shot(detector, test_videos[0][:1], test_videos[1], [0, 4])
+    (plan,), (losses,) = own.plans[4], own.losses[4]
+    assert own.plans[0] == []
+    assert len(losses) == plan.steps
+    assert plan.after <= plan.before
 
 
 def test_figures_and_differences_are_those_of_the_evaluation(found):
