@@ -57,13 +57,14 @@ def test_broken_frames_are_put_where_they_would_be(tmp_path, monkeypatch, bad):
     np.testing.assert_allclose(found, 2 + np.arange(8) / 10)
 
 
-def test_a_rate_that_is_given_goes_before_the_films_own_times(tmp_path):
+def test_a_rate_that_is_given_does_not_move_the_films_own_times_and_this_is_said(tmp_path):
     (tmp_path / "testing").mkdir()
     film(tmp_path / "testing" / "a.mp4", frames=40, fps=20.0)
     (tmp_path / "labels.csv").write_text("video,start,end\na,1s,2s\n")
-    for fps, first in ((None, 20), (10.0, 10)):
+    for fps, said in ((None, False), (20.0, False), (10.0, True)):
         dataset = open_dataset("folder", tmp_path, fps=fps)
+        assert any("10 frames a second are given" in note for note in dataset.notes) == said
         labels = read_labels(
             dataset.labels, {"a": 40}, fps={"a": dataset.fps}, times=dataset.times
         ).values["a"]
-        assert np.flatnonzero(labels)[0] == first
+        assert np.flatnonzero(labels)[0] == 20

@@ -100,7 +100,8 @@ def _with_rate(dataset: Dataset) -> Dataset:
 def _described(dataset: Dataset, fps: float | None, levels: Levels | None) -> Dataset:
     """The scenes that names tell, the classes that names or labels tell, times and events."""
     parts = {name: with_levels(getattr(dataset, name), levels) for name in ("training", "testing")}
-    times = None if fps else Clock(parts["testing"])  # a rate that is given goes before
+    dataset = _noting(dataset, _other_rate(dataset, fps))
+    times = Clock(parts["testing"])
     dataset = replace(dataset, **parts, fps=fps or dataset.fps, times=times)
     scenes = classes = None
     if dataset.name in ("shanghaitech", *synthetic.SCENE_SETS):  # names are SCENE_NUMBER
@@ -111,6 +112,17 @@ def _described(dataset: Dataset, fps: float | None, levels: Levels | None) -> Da
     elif events is not None:
         classes = annotated.classes_of(events)
     return replace(dataset, scenes=scenes, classes=classes, events=events)
+
+
+def _other_rate(dataset: Dataset, fps: float | None) -> str | None:
+    """What is said where a rate is given and films have another one."""
+    films = any(source.file for source in dataset.testing)
+    if not (fps and dataset.fps and films) or abs(fps / dataset.fps - 1) < 0.01:
+        return None
+    return (
+        f"{fps:g} frames a second are given, but the films have {dataset.fps:g}: labels in seconds "
+        "go by the films' own times; where these are wrong write the labels in frames"
+    )
 
 
 def exclusions(name: str) -> dict[str, dict[str, tuple[range, ...]]]:

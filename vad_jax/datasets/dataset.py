@@ -38,7 +38,7 @@ class Dataset:
       masks: folder with pixel masks, or None.
       fps: frames a second where it is known.
       times: test video → when each of its frames is seen, seconds `[F]`; films alone, decoded when
-        first asked for. None where a rate was given instead, or nobody has looked for them.
+        first asked for. None where nobody has looked for them.
       ignored: entries passed over in silence: junk, texts for people, and `_gt` folders.
       notes: what a user should see: gaps, unknown files, counts unlike the published ones.
       scenes: test video → its scene, where several videos show the same one; else None.
